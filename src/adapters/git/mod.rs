@@ -1,0 +1,1 @@
+//! Git as objects, never files: one bare mirror per remote (image-updates.md §17).

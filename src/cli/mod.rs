@@ -1,0 +1,1 @@
+//! The command line: composes everything, owns flags and exit codes.

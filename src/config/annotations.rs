@@ -1,0 +1,1 @@
+//! Annotations of an Application become tracked images (image-updates.md §3, §4).

@@ -1,0 +1,1 @@
+//! argocd-notifications-cm and -secret: each key compiles alone (notifications.md §2).

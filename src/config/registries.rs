@@ -1,0 +1,1 @@
+//! registries.conf, entry by entry (image-updates.md §9).

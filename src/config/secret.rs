@@ -1,0 +1,1 @@
+//! Secret: a value that prints as ***.

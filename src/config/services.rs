@@ -1,0 +1,1 @@
+//! A service's body: one arm per type (notifications.md §13).

@@ -1,0 +1,1 @@
+//! The process's own settings, as plain data.

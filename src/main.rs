@@ -1,0 +1,2 @@
+//! Hands over to `cli`; nothing else.
+fn main() {}
