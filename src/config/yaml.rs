@@ -435,7 +435,7 @@ fn is_float(text: &str) -> bool {
 }
 
 /// A float as Go's `FormatFloat(x, 'g', -1, 32)` writes it: the shortest digits that give the same 32-bit number, with
-/// an exponent below 1e-4 and from 1e21 on down to six digits (`1e+06`).
+/// an exponent below 0.0001 and from a million on (`1e+06`).
 pub fn float_text(number: f64) -> String {
     let number = number as f32;
     if number.is_nan() {

@@ -1,0 +1,1 @@
+//! The outbound client against peers on loopback, good and bad.
