@@ -94,8 +94,8 @@ fn scp(url: &str) -> Option<SshAddress> {
 /// A leading dash is refused although nothing here builds a command line of it: other programs read the same URL.
 fn ssh(user: Option<String>, host: String, port: Option<u16>, path: String) -> Result<Address, String> {
     let odd = |text: &str| text.starts_with('-') || text.chars().any(char::is_control);
-    if host.is_empty() || odd(&host) || user.as_deref().is_some_and(odd) || odd(&path) {
-        return Err("host, user or path is empty or begins with a dash".into());
+    if host.is_empty() || odd(&host) || user.as_deref().is_some_and(odd) || odd(&path) || path.starts_with(':') {
+        return Err("host, user or path is empty or begins with a dash or colon".into());
     }
     if path.trim_matches('/').is_empty() {
         return Err("names no repository on the host".into());
@@ -115,7 +115,9 @@ pub(super) struct Place {
 impl Place {
     /// The place a URL names; `None` if it is no Git URL, or a path on this machine.
     pub(super) fn of(url: &str) -> Option<Place> {
-        match Address::parse(url).ok().or_else(|| host_only(url))? {
+        let whole =
+            Address::parse(url).ok().filter(|address| !matches!(address, Address::Local(path) if path.is_relative()));
+        match whole.or_else(|| host_only(url))? {
             Address::Http(url) => {
                 let scheme = if url.scheme() == "https" { "https" } else { "http" };
                 let host = url.host_str()?.to_ascii_lowercase();
@@ -127,7 +129,7 @@ impl Place {
                 port: ssh.port.unwrap_or(22),
                 path: segments(&ssh.path),
             }),
-            Address::Local(path) => path.is_absolute().then(|| Place {
+            Address::Local(path) => Some(Place {
                 scheme: "file",
                 host: String::new(),
                 port: 0,
@@ -204,7 +206,7 @@ mod tests {
             ("/srv/git/a:b.git", "local /srv/git/a:b.git"),
             ("./a.git", "local ./a.git"),
             ("git://git.example/a", "error"),
-            ("ext::sh -c touch% /tmp/x", "ssh - ext 22 :sh -c touch% /tmp/x"),
+            ("ext::sh -c touch% /tmp/x", "local ext::sh -c touch% /tmp/x"),
             ("ftp://x/y", "error"),
             ("ssh://-oProxyCommand=x/a", "error"),
             ("ssh://git@host/", "error"),

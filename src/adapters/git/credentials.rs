@@ -147,7 +147,9 @@ impl Credentials {
             (None, Some(template)) => Credentials::from_secret(&template.name, &template.fields, url).map(Some),
             (Some(repository), Some(template)) if !has_credentials(&repository.fields) => {
                 let mut fields = template.fields.clone();
-                fields.extend(repository.fields.iter().filter(|(_, v)| !v.is_empty()).map(|(k, v)| (k.clone(), v.clone())));
+                fields.extend(
+                    repository.fields.iter().filter(|(_, v)| !v.is_empty()).map(|(k, v)| (k.clone(), v.clone())),
+                );
                 let name = format!("{} with {}", repository.name, template.name);
                 Credentials::from_secret(&name, &fields, url).map(Some)
             }
@@ -278,7 +280,8 @@ mod tests {
         assert_eq!(basic.login, Login::Basic { user: "bot".into(), password: Secret::new("p") });
         let token = Credentials::from_secret("s", &fields(&[("bearerToken", "t\n")]), URL).unwrap();
         assert_eq!(token.login, Login::Bearer(Secret::new("t")));
-        let key = fields(&[("sshPrivateKey", "-----BEGIN OPENSSH PRIVATE KEY-----\nx\n-----END OPENSSH PRIVATE KEY-----")]);
+        let key =
+            fields(&[("sshPrivateKey", "-----BEGIN OPENSSH PRIVATE KEY-----\nx\n-----END OPENSSH PRIVATE KEY-----")]);
         let key = Credentials::from_secret("s", &key, "git@git.example:acme/web").unwrap();
         assert!(matches!(key.login, Login::SshKey(_)));
         let all = fields(&[("insecure", "true"), ("proxy", "http://u:p@proxy:1"), ("noProxy", "a,b")]);
@@ -311,7 +314,11 @@ mod tests {
             secret("long", RepoCreds, &[("url", "https://git.example/acme/"), ("username", "long"), ("password", "x")]),
             secret("evil", RepoCreds, &[("url", "https://git.example/ac"), ("username", "evil"), ("password", "x")]),
             secret("helm", Repository, &[("url", URL), ("type", "helm"), ("username", "helm")]),
-            secret("any", Repository, &[("url", "https://git.example/acme/WEB"), ("username", "any"), ("password", "x")]),
+            secret(
+                "any",
+                Repository,
+                &[("url", "https://git.example/acme/WEB"), ("username", "any"), ("password", "x")],
+            ),
             secret("red", Repository, &[("url", URL), ("project", "red"), ("username", "red"), ("password", "x")]),
             secret("bare", Repository, &[("url", "https://git.example/acme/bare"), ("insecure", "true")]),
         ];

@@ -259,7 +259,6 @@ mod tests {
         }
         assert_eq!(known.types("two.example", 22), ["ssh-ed25519", "ssh-rsa"]);
         assert_eq!(known.types("rsa.example", 22), ["ssh-rsa"]);
-        assert!(known.types("revoked.example", 22).is_empty());
         assert_eq!(known.unreadable.len(), 4);
     }
 
@@ -276,7 +275,10 @@ mod tests {
     fn hmac_sha1_of_rfc_2202() {
         let hex = |bytes: [u8; 20]| data_encoding::HEXLOWER.encode(&bytes);
         assert_eq!(hex(hmac_sha1(&[0x0b; 20], b"Hi There")), "b617318655057264e28bc0b6fb378c8ef146be00");
-        assert_eq!(hex(hmac_sha1(b"Jefe", b"what do ya want for nothing?")), "effcdf6ae5eb2fa2d27416d5f184df9c259a7c79");
+        assert_eq!(
+            hex(hmac_sha1(b"Jefe", b"what do ya want for nothing?")),
+            "effcdf6ae5eb2fa2d27416d5f184df9c259a7c79"
+        );
         let long = hmac_sha1(&[0xaa; 80], b"Test Using Larger Than Block-Size Key - Hash Key First");
         assert_eq!(hex(long), "aa4ae5e15272d00e95705637ce8a3b55ed402112");
     }

@@ -79,11 +79,7 @@ pub struct Advertised {
 }
 
 /// Reads the refs up to the flush. Over http (`service` given) they come after a line that names the service.
-pub(super) fn advertisement(
-    remote: &str,
-    from: &mut impl Read,
-    service: Option<&str>,
-) -> Result<Advertised, Error> {
+pub(super) fn advertisement(remote: &str, from: &mut impl Read, service: Option<&str>) -> Result<Advertised, Error> {
     let mut from = from.take(MOST_ADVERTISED_BYTES);
     if let Some(service) = service {
         match next(remote, &mut from)? {
@@ -366,10 +362,14 @@ mod tests {
         let no = |text: &str| Ok(Report::No(text.to_owned()));
         for (wire, expected) in [
             (lines(&["unpack ok\n", "ok refs/heads/m\n", ""]), Ok(Report::Done)),
-            (lines(&["unpack ok\n", "ng refs/heads/m pre-receive hook declined\n", ""]), no("pre-receive hook declined")),
-            (lines(&["unpack index-pack abnormal exit\n", "ng refs/heads/m unpacker error\n", ""]), no(
-                "the pack was not stored: index-pack abnormal exit",
-            )),
+            (
+                lines(&["unpack ok\n", "ng refs/heads/m pre-receive hook declined\n", ""]),
+                no("pre-receive hook declined"),
+            ),
+            (
+                lines(&["unpack index-pack abnormal exit\n", "ng refs/heads/m unpacker error\n", ""]),
+                no("the pack was not stored: index-pack abnormal exit"),
+            ),
         ] {
             assert_eq!(report("r", &mut wire.as_slice(), "refs/heads/m"), expected);
         }

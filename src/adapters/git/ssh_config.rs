@@ -58,7 +58,10 @@ impl SshConfig {
             }
             "match" => {
                 self.blocks.push(Block::default());
-                return Some(Problem::warning("config-invalid", "Match blocks are not read; their lines have no effect"));
+                return Some(Problem::warning(
+                    "config-invalid",
+                    "Match blocks are not read; their lines have no effect",
+                ));
             }
             _ => {}
         }
@@ -86,8 +89,13 @@ impl SshConfig {
                 let hint = "add the host's key to ssh_known_hosts";
                 return Some(Problem::warning("config-invalid", text).hint(hint));
             }
-            "hostkeyalgorithms" | "pubkeyacceptedalgorithms" | "pubkeyacceptedkeytypes" | "kexalgorithms"
-            | "proxycommand" | "proxyjump" | "include" => {
+            "hostkeyalgorithms"
+            | "pubkeyacceptedalgorithms"
+            | "pubkeyacceptedkeytypes"
+            | "kexalgorithms"
+            | "proxycommand"
+            | "proxyjump"
+            | "include" => {
                 return Some(Problem::warning("config-invalid", "is not effective"));
             }
             _ => return None,
@@ -152,12 +160,7 @@ mod tests {
         let keys: Vec<(&str, Option<u32>)> = problems.iter().map(|p| (p.key.as_str(), p.line)).collect();
         assert_eq!(
             keys,
-            [
-                ("StrictHostKeyChecking", Some(9)),
-                ("Match", Some(10)),
-                ("KexAlgorithms", Some(14)),
-                ("Port", Some(15))
-            ]
+            [("StrictHostKeyChecking", Some(9)), ("Match", Some(10)), ("KexAlgorithms", Some(14)), ("Port", Some(15))]
         );
     }
 }
