@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use regex::Regex;
 
+use super::builtins::Function;
 use super::lexer::identifier;
 use crate::core::value::Value;
 
@@ -89,6 +90,8 @@ pub(super) enum Kind {
 #[derive(Clone, Debug)]
 pub(super) struct Call {
     pub name: &'static str,
+    /// What it does; those with a predicate are done by the machine itself.
+    pub run: Option<Function>,
     pub arguments: Vec<Node>,
     /// What the found elements of `filter`, `find`, `findLast` become.
     pub map: Option<Node>,

@@ -151,9 +151,11 @@ impl Checker {
                 if key.integer() || key.unknown() {
                     return Ok(list.element());
                 }
-                Err(Reject::new(property.at, format!("elements of a list are numbered, not named by {}", key.word()), {
-                    property.as_text().map_or(String::new(), |name| call_instead(base, name, called))
-                }))
+                Err(Reject::new(
+                    property.at,
+                    format!("elements of a list are numbered, not named by {}", key.word()),
+                    { property.as_text().map_or(String::new(), |name| call_instead(base, name, called)) },
+                ))
             }
             _ => {
                 let what = match property.as_text() {
@@ -239,7 +241,11 @@ impl Checker {
         if let Some(more) = rest.get(1) {
             let order = self.visit(more)?;
             if call.name == "sortBy" && order != Nature::Text && !order.unknown() {
-                return Err(Reject::new(more.at, format!("the order is a text, not {}", order.word()), "'asc' or 'desc'"));
+                return Err(Reject::new(
+                    more.at,
+                    format!("the order is a text, not {}", order.word()),
+                    "'asc' or 'desc'",
+                ));
             }
         }
         if body == Nature::Nil {
@@ -364,9 +370,7 @@ fn binary(node: &Node, op: Binary, left: (&Node, &Nature), right: (&Node, &Natur
         },
         Binary::Divide | Binary::Power => (numbers || l.fits(r, N::number)).then_some(N::Float),
         Binary::Modulo => (l.integer() && r.integer() || l.fits(r, N::integer)).then_some(N::INT),
-        Binary::Range => {
-            (l.integer() && r.integer() || l.fits(r, N::integer)).then(|| N::list_of(N::INT))
-        }
+        Binary::Range => (l.integer() && r.integer() || l.fits(r, N::integer)).then(|| N::list_of(N::INT)),
         Binary::In => membership(l, r).then_some(N::Bool),
         Binary::Matches if *l == N::Bytes && *r == N::Text => Some(N::Bool),
         Binary::Matches | Binary::Contains | Binary::StartsWith | Binary::EndsWith => {

@@ -275,8 +275,7 @@ impl Parser {
                 otherwise = self.expression(0)?;
             }
             let (then, otherwise) = (Box::new(then), Box::new(otherwise));
-            condition =
-                self.node(at, Kind::If { ternary: true, condition: Box::new(condition), then, otherwise })?;
+            condition = self.node(at, Kind::If { ternary: true, condition: Box::new(condition), then, otherwise })?;
         }
         Ok(condition)
     }
@@ -366,7 +365,7 @@ impl Parser {
             Shape::Plain => self.arguments(first)?,
             shape => self.predicate_arguments(shape, first)?,
         };
-        let call = Call { name: builtin.name, arguments, map: None, throws: false, threshold: None };
+        let call = Call { name: builtin.name, run: builtin.run, arguments, map: None, throws: false, threshold: None };
         self.node(name.from, Kind::Builtin(Box::new(call)))
     }
 
@@ -558,15 +557,11 @@ fn number(token: &Token) -> Parsed<Kind> {
     let radix = [("0x", 16), ("0b", 2), ("0o", 8)].into_iter().find(|(prefix, _)| text.starts_with(prefix));
     let parsed = match radix {
         Some((_, 16)) => i64::from_str_radix(&text[2..], 16).ok().map(Kind::Int),
-        _ if text.contains(['.', 'e']) => {
-            text.parse::<f64>().ok().filter(|float| float.is_finite()).map(Kind::Float)
-        }
+        _ if text.contains(['.', 'e']) => text.parse::<f64>().ok().filter(|float| float.is_finite()).map(Kind::Float),
         Some((_, radix)) => i64::from_str_radix(&text[2..], radix).ok().map(Kind::Int),
         None => text.parse().ok().map(Kind::Int),
     };
-    parsed.ok_or_else(|| {
-        Reject::new(token.from, format!("{} is no number, or too large for 64 bits", token.text), "")
-    })
+    parsed.ok_or_else(|| Reject::new(token.from, format!("{} is no number, or too large for 64 bits", token.text), ""))
 }
 
 fn too_deep(at: u32) -> Reject {
@@ -581,7 +576,8 @@ fn mixed(token: &Token) -> Reject {
 /// What was probably meant, where something cannot stand.
 fn suggestion(before: Option<&Token>, token: &Token) -> String {
     let word = |token: &Token| match token.text.to_lowercase().as_str() {
-        lower @ ("and" | "or" | "not" | "in" | "contains" | "matches" | "startswith" | "endswith" | "let" | "if" | "else")
+        lower @ ("and" | "or" | "not" | "in" | "contains" | "matches" | "startswith" | "endswith" | "let" | "if"
+        | "else")
             if token.kind == TokenKind::Identifier && token.text != lower =>
         {
             let right = match lower {

@@ -177,6 +177,11 @@ impl Map {
         Arc::ptr_eq(&self.entries, &other.entries)
     }
 
+    /// Tells this map from all others that exist at the same time.
+    pub fn address(&self) -> usize {
+        Arc::as_ptr(&self.entries).cast::<()>() as usize
+    }
+
     /// A map that shares nothing changeable with this one. `depth` bounds the recursion: deeper levels stay shared.
     pub fn deep_copy(&self, depth: usize) -> Map {
         let copy = Map::new(self.kind);
