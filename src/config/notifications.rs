@@ -4,10 +4,10 @@
 use std::collections::BTreeMap;
 
 use super::secret::Secret;
-use super::services::{self, ServiceConfig};
+use super::services::{self, Body, ServiceConfig};
 use super::yaml::{self, Node};
 use crate::core::notify::Rules;
-use crate::core::notify::catalog::{EmailBlock, Field, MessageTemplate, SlackBlock, WebhookBlock};
+use crate::core::notify::catalog::{EmailBlock, Field, MessageTemplate, ServiceKind, SlackBlock, WebhookBlock};
 use crate::core::notify::message::DeliveryPolicy;
 use crate::core::notify::selector::Selector;
 use crate::core::notify::subscription::{Destination, GlobalSubscription};
@@ -60,6 +60,8 @@ pub struct Notifications {
     pub rules: Rules,
     /// Services by name.
     pub services: BTreeMap<String, ServiceConfig>,
+    /// The key that defines each service.
+    pub service_keys: BTreeMap<String, String>,
     /// Everything worth saying, each naming its key.
     pub problems: Vec<Problem>,
     /// The source of every key that is in force: what to fall back to when the key fails later (CFG-01).
@@ -130,6 +132,7 @@ impl Notifications {
         for problem in &mut problems[before..] {
             problem.key = match problem.key.as_str() {
                 "" => key.to_owned(),
+                inner if inner == key => continue,
                 inner => format!("{key}: {inner}"),
             };
         }
@@ -146,18 +149,19 @@ impl Notifications {
         let (service, found) = services::service(key, source, secrets);
         problems.extend(found);
         let Some(service) = service else { return false };
-        if let Some(first) = self.services.get(&service.name).filter(|first| first.key != service.key) {
+        if let Some(first) = self.service_keys.get(&service.name).filter(|first| *first != key) {
             // Keys come in byte order, so the first one wins (CFG-06).
             problems.push(
                 Problem::error(
                     "ServiceNameClash",
-                    format!("`{}` and `{}` both define the service `{}`", first.key, service.key, service.name),
+                    format!("`{first}` and `{key}` both define the service `{}`", service.name),
                 )
-                .hint(format!("`{}` is used; rename the other", first.key)),
+                .hint(format!("`{first}` is used; rename the other")),
             );
             return true;
         }
-        self.rules.services.insert(service.name.clone(), service.kind());
+        self.rules.services.insert(service.name.clone(), kind(&service));
+        self.service_keys.insert(service.name.clone(), key.to_owned());
         self.services.insert(service.name.clone(), service);
         true
     }
@@ -180,7 +184,7 @@ impl Notifications {
         };
         problems.extend(warnings);
         let single;
-        let items = if let Some(items) = node.items() {
+        let items: &[Node] = if let Some(items) = node.items() {
             items
         } else if node.is_null() {
             &[]
@@ -311,14 +315,24 @@ impl Notifications {
             return problem.hint("this is a trigger; add the service: subscribe.<trigger>.<service>");
         }
         if name == "webhook"
-            && let Some(own) = self.services.values().find(|s| s.key.starts_with("service.webhook."))
+            && let Some((own, _)) = self.service_keys.iter().find(|(_, key)| key.starts_with("service.webhook."))
         {
-            return problem.hint(format!("the service is called `{}`", own.name));
+            return problem.hint(format!("the service is called `{own}`"));
         }
         if name.contains('@') {
             return problem.hint(format!("write `email:{name}`"));
         }
         near(problem, name, self.rules.services.keys().map(String::as_str))
+    }
+}
+
+/// What rendering has to know of a service.
+fn kind(service: &ServiceConfig) -> ServiceKind {
+    match &service.body {
+        Body::Webhook(webhook) => ServiceKind::Webhook { json: webhook.json },
+        Body::Slack(_) => ServiceKind::Slack,
+        Body::Email(_) => ServiceKind::Email,
+        Body::Undelivered(_) => ServiceKind::Other { human: !service.is_program() },
     }
 }
 

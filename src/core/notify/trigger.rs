@@ -4,7 +4,7 @@ use super::identity;
 use crate::core::expr::Program;
 use crate::core::problem::Problem;
 use crate::core::value::time::Moment;
-use crate::core::value::{Map, Value};
+use crate::core::value::{Map, Value, display};
 
 /// A trigger as compiled from the ConfigMap.
 #[derive(Clone, Debug, Default)]
@@ -112,7 +112,7 @@ impl Condition {
         match when.eval(variables, now) {
             Ok(Value::Bool(true)) => outcome.result = Some(true),
             Ok(Value::Bool(false)) => {}
-            Ok(other) => outcome.note = Some(format!("`when` is no boolean but {}", crate::core::value::print::text(&other))),
+            Ok(other) => outcome.note = Some(format!("`when` is no boolean but {}", display(&other))),
             Err(error) => {
                 outcome.result = None;
                 outcome.undetermined = error.undetermined;
@@ -125,7 +125,7 @@ impl Condition {
         }
         if let Some(once_per) = &self.once_per {
             match once_per.eval(variables, now) {
-                Ok(value) => outcome.once_per = crate::core::value::print::text(&value),
+                Ok(value) => outcome.once_per = display(&value),
                 Err(error) if error.undetermined => {
                     outcome.result = None;
                     outcome.undetermined = true;

@@ -111,7 +111,6 @@ impl Facts {
 
     fn repository_functions(&self) -> Value {
         let (commits, wanted, placeholders) = (self.commits.clone(), self.wanted.clone(), self.placeholders);
-        let zone = self.now.zone.clone();
         let metadata = move |arguments: &[Value]| {
             let id = argument(arguments, 0);
             match commits.get(&id) {
@@ -119,7 +118,7 @@ impl Facts {
                 Some(None) if placeholders => Ok(Value::Object(Arc::new(Commit {
                     message: "(commit information unavailable)".into(),
                     author: "unknown".into(),
-                    date: time::zero(zone.clone()),
+                    date: Moment::zero(),
                     tags: Vec::new(),
                 }))),
                 Some(None) => Err(CallError::Failed(format!("commit {id} is not known"))),
