@@ -1,1 +1,14 @@
 //! The image half's decisions: tracked images, the desired state, the decision, the plan (image-updates.md §8, §12, §17).
+
+mod commit;
+mod decision;
+mod tracked;
+
+pub use commit::{BranchData, BranchSetting, CommitMessage, Render, Trailers};
+pub use decision::{
+    Change, Decision, Facts, Held, HeldReason, LiveSet, State, collisions, decide, live_images, live_set,
+};
+pub use tracked::{AppSettings, Discover, GitCredentials, Method, Refresh, TrackedImage, UnreadableItem};
+
+#[cfg(test)]
+mod tests;
