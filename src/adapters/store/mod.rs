@@ -22,7 +22,7 @@ use tokio::sync::watch;
 use crate::core::application::AppKey;
 use crate::core::event::Event;
 use crate::core::notify::ledger::{Ledger, LedgerChange};
-use crate::core::notify::message::Message;
+use crate::core::notify::message::{Message, Thread};
 use crate::core::notify::row::Row;
 use crate::core::retry::Retry;
 
@@ -133,15 +133,6 @@ pub struct Again {
     pub error: String,
     /// A copy may have arrived.
     pub unknown: bool,
-}
-
-/// A Slack thread: the first message of a group (SL-02).
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Thread {
-    /// Channel id, as the first post's answer named it.
-    pub channel: String,
-    /// The first message.
-    pub ts: String,
 }
 
 /// Which thread: shared by all rows of one service, recipient and grouping key.

@@ -3,7 +3,8 @@
 use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension, params};
 
-use super::{Error, Thread, ThreadChange, ThreadKey};
+use super::{Error, ThreadChange, ThreadKey};
+use crate::core::notify::message::Thread;
 
 const KEPT_MICROS: i64 = 30 * 24 * 3600 * 1_000_000;
 
