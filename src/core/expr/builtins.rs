@@ -171,17 +171,45 @@ fn integer(value: &Value) -> Op {
 fn float(value: &Value) -> Op {
     match value {
         Value::Str(text) => {
-            let bad = || format!("float: {text:?} is no number");
-            let plain = if text.contains('_') { String::new() } else { text.to_lowercase() };
-            let f: f64 = plain.parse().map_err(|_| bad())?;
-            // What is too large is no number, unless it says so.
-            if f.is_infinite() && !plain.contains("inf") { Err(bad()) } else { Ok(Value::Float(f)) }
+            parse_float(text).map(Value::Float).ok_or_else(|| format!("float: {text:?} is no number"))
         }
         other => match number(other) {
             Some(n) => Ok(Value::Float(n.float())),
             None => Err(format!("float takes a number or text, not {}", described(other))),
         },
     }
+}
+
+/// Reads a float as Go does: also `inf`, `nan`, `0x1p4`, and `_` between digits.
+fn parse_float(text: &str) -> Option<f64> {
+    let lower = text.to_lowercase();
+    let digit = |c: Option<char>| c.is_some_and(|c| c.is_ascii_hexdigit());
+    let mut before = None;
+    let mut chars = lower.chars().peekable();
+    while let Some(c) = chars.next() {
+        if c == '_' && !((digit(before) || before == Some('x')) && digit(chars.peek().copied())) {
+            return None;
+        }
+        before = Some(c);
+    }
+    let plain = lower.replace('_', "");
+    let (sign, size) = match plain.strip_prefix('-') {
+        Some(rest) => (-1.0, rest),
+        None => (1.0, plain.strip_prefix('+').unwrap_or(&plain)),
+    };
+    let number: f64 = match size.strip_prefix("0x") {
+        Some(hex) => {
+            let (mantissa, exponent) = hex.split_once('p')?;
+            let (whole, part) = mantissa.split_once('.').unwrap_or((mantissa, ""));
+            let bits = u64::from_str_radix(&format!("{whole}{part}"), 16).ok()?;
+            let exponent = exponent.parse::<i32>().ok()?.checked_sub(4 * part.len() as i32)?;
+            bits as f64 * 2f64.powi(exponent)
+        }
+        None if size.starts_with(['+', '-']) => return None,
+        None => size.parse().ok()?,
+    };
+    // What is too large is no number, unless it says so.
+    (number.is_finite() || !size.contains(|c: char| c.is_ascii_digit())).then_some(sign * number)
 }
 
 /// A number by its representation: also spans, months and weekdays.

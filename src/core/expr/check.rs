@@ -154,7 +154,7 @@ impl Checker {
                 Err(Reject::new(
                     property.at,
                     format!("elements of a list are numbered, not named by {}", key.word()),
-                    { property.as_text().map_or(String::new(), |name| call_instead(base, name, called)) },
+                    property.as_text().map_or(String::new(), |name| call_instead(base, name, called)),
                 ))
             }
             _ => {

@@ -55,6 +55,9 @@ pub(super) fn get(machine: &mut Machine<'_>, arguments: &[Value]) -> Op {
     {
         return Ok(Value::Func(found));
     }
+    if matches!(from, Value::Time(_)) && !matches!(key, Value::Str(_)) {
+        return Err(format!("a time has no element of {}", described(key)));
+    }
     Ok(element(from, key)?.unwrap_or(Value::Nil))
 }
 
@@ -66,6 +69,7 @@ pub(super) fn take(machine: &mut Machine<'_>, arguments: &[Value]) -> Op {
     };
     let count = usize::try_from(count).map_err(|_| format!("{count} elements cannot be taken"))?;
     let part = match &arguments[0] {
+        Value::List(list) if list.kind == ListKind::Pair => return Err("nothing can be taken from a pair".to_owned()),
         Value::List(list) => {
             let items = list.items[..count.min(list.items.len())].to_vec();
             Value::List(List { kind: list.kind, items: Arc::new(items) })
@@ -88,8 +92,12 @@ pub(super) fn values(machine: &mut Machine<'_>, arguments: &[Value]) -> Op {
 
 pub(super) fn to_pairs(machine: &mut Machine<'_>, arguments: &[Value]) -> Op {
     let entries = entries(machine, "toPairs", &arguments[0])?;
-    let pairs = entries.into_iter().map(|(key, value)| machine.list(vec![key, value])).collect::<Op<Vec<Value>>>()?;
-    machine.list(pairs)
+    let mut pairs = Vec::with_capacity(entries.len());
+    for (key, value) in entries {
+        let items = Arc::new(vec![key, value]);
+        pairs.push(machine.tracked(Value::List(List { kind: ListKind::Pair, items }))?);
+    }
+    machine.tracked(Value::List(List { kind: ListKind::Pairs, items: Arc::new(pairs) }))
 }
 
 pub(super) fn from_pairs(machine: &mut Machine<'_>, arguments: &[Value]) -> Op {
@@ -132,7 +140,7 @@ pub(super) fn concat(machine: &mut Machine<'_>, arguments: &[Value]) -> Op {
     for argument in arguments {
         all.extend(items(machine, "concat", argument)?);
     }
-    if all.is_empty() { Ok(nil_list()) } else { machine.grown_list(all) }
+    if all.is_empty() { Ok(nil_list(ListKind::Any)) } else { machine.grown_list(all) }
 }
 
 pub(super) fn flatten(machine: &mut Machine<'_>, arguments: &[Value]) -> Op {
@@ -158,7 +166,7 @@ pub(super) fn sort(machine: &mut Machine<'_>, arguments: &[Value]) -> Op {
     let descending = arguments.get(1).map_or(Ok(false), sorting::descending)?;
     // What is no such list sorts to nothing.
     let Value::List(List { kind: ListKind::Any | ListKind::Int | ListKind::Text, items }) = &arguments[0] else {
-        return Ok(nil_list());
+        return Ok(nil_list(ListKind::Any));
     };
     machine.budget.spend(items.len())?;
     let pairs = items.iter().map(|item| (item.clone(), item.clone())).collect();

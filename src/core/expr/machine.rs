@@ -419,7 +419,8 @@ impl<'a> Machine<'a> {
         for (key, value) in pairs {
             let (name, value) = (self.eval(key)?, self.eval(value)?);
             match name {
-                Value::Str(name) => entries.insert(name, value),
+                // Of two equal keys the first counts.
+                Value::Str(name) => entries.entry(name).or_insert(value),
                 other => return fail(key.at, format!("a key is a text, not {}", described(&other))),
             };
         }
@@ -481,7 +482,7 @@ impl<'a> Machine<'a> {
     /// bound could not be walked, nor dropped.
     pub fn tracked(&mut self, value: Value) -> Op {
         let below = match &value {
-            Value::List(list) if list.kind == ListKind::Any => {
+            Value::List(list) if !matches!(list.kind, ListKind::Text | ListKind::Int) => {
                 list.items.iter().map(|item| self.level(item)).max().unwrap_or(0)
             }
             Value::Map(map) => map.entries().iter().map(|(_, item)| self.level(item)).max().unwrap_or(0),
@@ -578,8 +579,8 @@ fn zero(param: Param) -> Value {
         Param::Time => Value::Time(Moment::zero()),
         Param::Duration => Value::Duration(0),
         Param::Map => Value::Map(Map::new(MapKind::Any)),
-        Param::List => operators::nil_list(),
-        Param::TextList => Value::List(List { kind: ListKind::Text, items: Arc::new(Vec::new()) }),
+        Param::List => operators::nil_list(ListKind::Any),
+        Param::TextList => operators::nil_list(ListKind::Text),
         Param::Any | Param::Object(_) => Value::Nil,
     }
 }

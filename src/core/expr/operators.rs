@@ -12,9 +12,9 @@ pub(super) type Op<T = Value> = Result<T, String>;
 
 /// Go's nil slice: equal to nil, and yet a list. It is what a missing key of a map of lists or bytes gives. Told from an
 /// empty list by identity.
-pub(super) fn nil_list() -> Value {
+pub(super) fn nil_list(kind: ListKind) -> Value {
     static NIL: OnceLock<Arc<Vec<Value>>> = OnceLock::new();
-    Value::List(List { kind: ListKind::Any, items: NIL.get_or_init(|| Arc::new(Vec::new())).clone() })
+    Value::List(List { kind, items: NIL.get_or_init(|| Arc::new(Vec::new())).clone() })
 }
 
 /// The nil slice of bytes.
@@ -28,7 +28,7 @@ pub(super) fn is_nil(value: &Value) -> bool {
     match value {
         Value::Nil => true,
         Value::List(list) if list.items.is_empty() => {
-            matches!(nil_list(), Value::List(nil) if Arc::ptr_eq(&nil.items, &list.items))
+            matches!(nil_list(list.kind), Value::List(nil) if Arc::ptr_eq(&nil.items, &list.items))
         }
         Value::Bytes(bytes) if bytes.is_empty() => {
             matches!(nil_bytes(), Value::Bytes(nil) if Arc::ptr_eq(&nil, bytes))
@@ -205,7 +205,7 @@ pub(super) fn equal(a: &Value, b: &Value, budget: &mut Budget, level: usize) -> 
             }
             Ok(true)
         }
-        (Value::List(x), Value::List(y)) if x.kind == ListKind::Any || y.kind == ListKind::Any || x.kind == y.kind => {
+        (Value::List(x), Value::List(y)) if loosely_equal(x.kind, y.kind) => {
             if x.items.len() != y.items.len() {
                 return Ok(false);
             }
@@ -219,6 +219,12 @@ pub(super) fn equal(a: &Value, b: &Value, budget: &mut Budget, level: usize) -> 
         _ if is_nil(a) && is_nil(b) => Ok(true),
         _ => same(a, b, budget, level),
     }
+}
+
+/// Whether lists of these types are compared element by element.
+fn loosely_equal(a: ListKind, b: ListKind) -> bool {
+    let plain = |kind| matches!(kind, ListKind::Any | ListKind::Text | ListKind::Int);
+    plain(a) && plain(b) && (a == b || a == ListKind::Any || b == ListKind::Any)
 }
 
 fn deep(level: usize) -> Op<()> {
@@ -360,7 +366,7 @@ pub(super) fn missing(from: &Value) -> Option<Value> {
             MapKind::Text => Value::text(""),
             MapKind::Bytes => nil_bytes(),
         }),
-        Value::Object(_) => Keyed::of(from).map(|keyed| if keyed.grouped { nil_list() } else { Value::Nil }),
+        Value::Object(_) => Keyed::of(from).map(|keyed| if keyed.grouped { nil_list(ListKind::Any) } else { Value::Nil }),
         _ => None,
     }
 }
@@ -379,7 +385,10 @@ pub(super) fn slice(from: &Value, a: i64, b: i64) -> Op {
     let range = a as usize..b as usize;
     Ok(match from {
         Value::Str(text) => Value::text(String::from_utf8_lossy(&text.as_bytes()[range])),
-        Value::List(list) => Value::List(List { kind: list.kind, items: Arc::new(list.items[range].to_vec()) }),
+        Value::List(list) => {
+            let kind = if list.kind == ListKind::Pair { ListKind::Any } else { list.kind };
+            Value::List(List { kind, items: Arc::new(list.items[range].to_vec()) })
+        }
         Value::Bytes(bytes) => Value::Bytes(Arc::from(&bytes[range])),
         other => other.clone(),
     })

@@ -78,7 +78,7 @@ pub(super) fn split(machine: &mut Machine<'_>, arguments: &[Value], after: bool)
     let (source, separator) = (text(&arguments[0])?, text(&arguments[1])?);
     let most = arguments.get(2).map_or(Ok(-1), to_int)?;
     if most == 0 {
-        return Ok(nil_list());
+        return Ok(nil_list(ListKind::Text));
     }
     let most = usize::try_from(most).unwrap_or(usize::MAX);
     machine.budget.read(source)?;

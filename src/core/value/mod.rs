@@ -70,6 +70,10 @@ pub enum ListKind {
     Int,
     /// `[][]interface {}` (sprig's `chunk`)
     Lists,
+    /// `[2]interface {}`: one of what `toPairs` gives, an array and no slice
+    Pair,
+    /// `[][2]interface {}` (`toPairs` of expressions)
+    Pairs,
 }
 
 /// One value. Cloning is cheap: everything large is shared.
