@@ -141,7 +141,9 @@ impl Turn {
         let mut options = RepositoryInitOptions::new();
         // No templates: nothing of the machine's Git setup gets in, hooks least of all.
         options.bare(true).external_template(false).mkpath(true);
-        Repository::init_opts(path, &options).map_err(|e| Error::mirror(&self.shown, e.message()))
+        let made = Repository::init_opts(path, &options).map_err(|e| Error::mirror(&self.shown, e.message()))?;
+        remove(&path.join("hooks")).map_err(|e| Error::mirror(&self.shown, e))?;
+        Ok(made)
     }
 
     /// A reader's hold on the packs that are there now.

@@ -20,8 +20,6 @@ mod settings;
 mod ssh;
 mod ssh_config;
 mod talk;
-#[cfg(test)]
-mod tests;
 mod tip;
 mod wire;
 
@@ -359,7 +357,7 @@ impl Context {
             if turn.has(&repository, id)? {
                 return Ok(repository);
             }
-            self.fetch(turn, &repository, remote, branch, None)?;
+            self.fetch(turn, &repository, remote, Want::Branch(branch))?;
             self.consolidate(turn, &repository)?;
             match turn.has(&repository, id)? {
                 true => Ok(repository),
@@ -373,7 +371,7 @@ impl Context {
         self.git.0.counts.rebuilt.fetch_add(1, Ordering::Relaxed);
         let here = turn.rebuild(|fresh| {
             // What cannot be stored in an empty repository is no fault of the mirror.
-            self.fetch(turn, fresh, remote, branch, None).map_err(|error| match error {
+            self.fetch(turn, fresh, remote, Want::Branch(branch)).map_err(|error| match error {
                 Error::Mirror { text, .. } => Error::unreachable(remote.shown(), text),
                 other => other,
             })?;
@@ -385,45 +383,55 @@ impl Context {
         }
     }
 
-    /// Fetches `branch` where it is now; or `exactly` a commit, if the remote gives that.
-    fn fetch(
+    fn fetch(&self, turn: &Turn, repository: &Repository, remote: &Remote, want: Want<'_>) -> Result<(), Error> {
+        self.git.0.counts.fetches.fetch_add(1, Ordering::Relaxed);
+        let (id, source) = match remote.address() {
+            Address::Local(path) => {
+                (want.among(remote, &local::advertise(remote.shown(), path)?)?, Source::Local(path))
+            }
+            _ => {
+                let (wire, found) = Wire::open(remote, Service::Upload, self)?;
+                match want.among(remote, &found) {
+                    Ok(id) => (id, Source::Wire(wire, found)),
+                    Err(error) => {
+                        wire.farewell();
+                        return Err(error);
+                    }
+                }
+            }
+        };
+        match source {
+            Source::Wire(wire, _) if turn.has(repository, id)? => wire.farewell(),
+            Source::Wire(wire, found) => self.receive(turn, repository, remote, id, wire, &found)?,
+            Source::Local(path) if !turn.has(repository, id)? => {
+                local::fetch(remote.shown(), path, turn, repository, id)?;
+            }
+            Source::Local(_) => {}
+        }
+        if !turn.has(repository, id)? {
+            return Err(Error::nonsense(remote.shown(), "the pack lacks the commit"));
+        }
+        match want {
+            Want::Branch(branch) => turn.set_tip(repository, branch, id),
+            Want::Commit(_) => Ok(()),
+        }
+    }
+
+    fn receive(
         &self,
         turn: &Turn,
         repository: &Repository,
         remote: &Remote,
-        branch: &str,
-        exactly: Option<CommitId>,
+        id: CommitId,
+        wire: Wire,
+        found: &Advertised,
     ) -> Result<(), Error> {
-        self.git.0.counts.fetches.fetch_add(1, Ordering::Relaxed);
-        let no_branch = || Error::Missing { remote: remote.shown().to_owned(), text: format!("no branch {branch}") };
-        if let Address::Local(path) = remote.address() {
-            let found = local::advertise(remote.shown(), path)?;
-            let want = exactly.or(found.branches.get(branch).copied()).ok_or_else(no_branch)?;
-            if !turn.has(repository, want)? {
-                local::fetch(remote.shown(), path, turn, repository, want)?;
-            }
-            return turn.set_tip(repository, branch, want);
-        }
-        let (wire, found) = Wire::open(remote, Service::Upload, self)?;
-        let Some(want) = exactly.or(found.branches.get(branch).copied()) else {
-            wire.farewell();
-            return Err(no_branch());
-        };
-        if turn.has(repository, want)? {
-            wire.farewell();
-            return turn.set_tip(repository, branch, want);
-        }
         let haves = turn.haves(repository)?;
         let odb = repository.odb().map_err(|e| turn.damaged(&e))?;
         let mut writer = odb.packwriter().map_err(|e| turn.damaged(&e))?;
         let mut sink = Sink { writer: &mut writer, shown: remote.shown() };
-        talk::fetch(remote, wire, &found.capabilities, &[want], &haves, &mut sink)?;
-        writer.commit().map_err(|e| turn.damaged(&e))?;
-        drop(writer);
-        if !turn.has(repository, want)? {
-            return Err(Error::nonsense(remote.shown(), "the pack lacks the commit"));
-        }
-        turn.set_tip(repository, branch, want)
+        talk::fetch(remote, wire, &found.capabilities, &[id], &haves, &mut sink)?;
+        writer.commit().map(drop).map_err(|e| turn.damaged(&e))
     }
 
     fn consolidate(&self, turn: &Turn, repository: &Repository) -> Result<(), Error> {
@@ -432,6 +440,30 @@ impl Context {
         }
         Ok(())
     }
+}
+
+/// What is fetched: a branch where it is now, or a commit, which hosts give if some ref reaches it.
+#[derive(Clone, Copy)]
+pub(super) enum Want<'w> {
+    Branch(&'w str),
+    Commit(CommitId),
+}
+
+impl Want<'_> {
+    fn among(self, remote: &Remote, found: &Advertised) -> Result<CommitId, Error> {
+        match self {
+            Want::Commit(id) => Ok(id),
+            Want::Branch(branch) => found.branches.get(branch).copied().ok_or_else(|| Error::Missing {
+                remote: remote.shown().to_owned(),
+                text: format!("no branch {branch}"),
+            }),
+        }
+    }
+}
+
+enum Source<'p> {
+    Wire(Wire, Advertised),
+    Local(&'p std::path::Path),
 }
 
 fn moved_away(remote: &Remote, branch: &str, id: CommitId) -> Error {
