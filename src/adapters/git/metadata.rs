@@ -67,13 +67,14 @@ pub(super) async fn of(git: &Git, remote: &Remote, branch: Option<&str>, id: &st
             let found = context.advertise(&remote)?;
             let branch = branch.or(found.default.clone());
             let look = Look { turn, context, remote: &remote, id: &id };
-            let repository = turn.repository()?;
-            let commit = match look.here(&repository)? {
-                Some(commit) => commit,
-                None => look.fetched(&repository, branch.as_deref())?,
-            };
-            let tags = found.tags.iter().filter(|(_, at)| **at == commit).map(|(name, _)| name.clone()).collect();
-            read(turn, &repository, commit, tags)
+            context.on_repository(turn, &remote, |repository| {
+                let commit = match look.here(repository)? {
+                    Some(commit) => commit,
+                    None => look.fetched(repository, branch.as_deref())?,
+                };
+                let tags = found.tags.iter().filter(|(_, at)| **at == commit).map(|(name, _)| name.clone()).collect();
+                read(turn, repository, commit, tags)
+            })
         })
         .await?;
     git.0.told.keep(key, &metadata);

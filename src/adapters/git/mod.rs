@@ -145,8 +145,8 @@ impl Git {
         self.patiently(|| async {
             let (remote, branch) = (remote.clone(), branch.to_owned());
             self.in_turn(remote.clone(), move |turn, context| {
-                let repository = context.ensure(turn, &remote, &branch, id)?;
-                Tip::read(turn, repository, &remote, id)
+                context.ensure(turn, &remote, &branch, id)?;
+                Tip::read(turn, turn.repository()?, &remote, id)
             })
             .await
         })
@@ -342,6 +342,11 @@ const EMPTY_PACK: &[u8] = &[
 ];
 
 impl Context {
+    /// The same with a little time of its own: for one look after an operation that used up all of its time.
+    pub(super) fn afterwards(&self) -> Context {
+        Context { deadline: Deadline::after(&self.settings), ..self.clone() }
+    }
+
     fn advertise(&self, remote: &Remote) -> Result<Advertised, Error> {
         self.git.0.counts.advertisements.fetch_add(1, Ordering::Relaxed);
         match remote.address() {
@@ -350,37 +355,40 @@ impl Context {
         }
     }
 
-    /// The mirror's repository with `id` in it, fetched if need be, rebuilt if damaged.
-    fn ensure(&self, turn: &Turn, remote: &Remote, branch: &str, id: CommitId) -> Result<Repository, Error> {
-        let usual = || -> Result<Repository, Error> {
-            let repository = turn.repository()?;
-            if turn.has(&repository, id)? {
-                return Ok(repository);
+    /// Makes sure that the mirror has `id`, which was seen on `branch`.
+    fn ensure(&self, turn: &Turn, remote: &Remote, branch: &str, id: CommitId) -> Result<(), Error> {
+        self.on_repository(turn, remote, |repository| {
+            if turn.has(repository, id)? {
+                return Ok(());
             }
-            self.fetch(turn, &repository, remote, Want::Branch(branch))?;
-            self.consolidate(turn, &repository)?;
-            match turn.has(&repository, id)? {
-                true => Ok(repository),
-                false => Err(moved_away(remote, branch, id)),
+            self.fetch(turn, repository, remote, Want::Branch(branch))?;
+            if turn.has(repository, id)? {
+                return self.consolidate(turn, repository);
             }
-        };
-        match usual() {
+            let text = format!("{branch} has moved away from {id}");
+            Err(Error::Missing { remote: remote.shown().to_owned(), text })
+        })
+    }
+
+    /// Runs work on the mirror's repository, and once more on a new one if the mirror turns out to be damaged.
+    fn on_repository<T>(
+        &self,
+        turn: &Turn,
+        remote: &Remote,
+        work: impl Fn(&Repository) -> Result<T, Error>,
+    ) -> Result<T, Error> {
+        match turn.repository().and_then(|repository| work(&repository)) {
             Err(Error::Mirror { .. }) => {}
             other => return other,
         }
         self.git.0.counts.rebuilt.fetch_add(1, Ordering::Relaxed);
-        let here = turn.rebuild(|fresh| {
-            // What cannot be stored in an empty repository is no fault of the mirror.
-            self.fetch(turn, fresh, remote, Want::Branch(branch)).map_err(|error| match error {
+        // What cannot be stored in an empty repository is no fault of the mirror.
+        turn.rebuild(|fresh| {
+            work(fresh).map_err(|error| match error {
                 Error::Mirror { text, .. } => Error::unreachable(remote.shown(), text),
                 other => other,
-            })?;
-            turn.has(fresh, id)
-        })?;
-        match here {
-            true => turn.repository(),
-            false => Err(moved_away(remote, branch, id)),
-        }
+            })
+        })
     }
 
     fn fetch(&self, turn: &Turn, repository: &Repository, remote: &Remote, want: Want<'_>) -> Result<(), Error> {
@@ -464,10 +472,6 @@ impl Want<'_> {
 enum Source<'p> {
     Wire(Wire, Advertised),
     Local(&'p std::path::Path),
-}
-
-fn moved_away(remote: &Remote, branch: &str, id: CommitId) -> Error {
-    Error::Missing { remote: remote.shown().to_owned(), text: format!("{branch} has moved away from {id}") }
 }
 
 /// Gives failures of storing a name of their own: they may be the mirror's fault.

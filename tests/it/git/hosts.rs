@@ -3,7 +3,7 @@
 use super::*;
 use crate::support::real::{Fault, Sshd};
 use crate::support::tls::Authority;
-use lynceus::adapters::git::Error;
+use lynceus::adapters::git::{Error, PushError};
 use std::time::{Duration, Instant};
 
 #[tokio::test]
@@ -151,7 +151,7 @@ async fn ssh_fetches_and_pushes() {
     assert_eq!(lost.base, id(&theirs));
     repository.commit("main", "more", &[("e", "2")]);
     let moved = bench.git.push(&remote, "main", Some(lost.base), &lost).await;
-    assert_eq!(moved, Err(lynceus::adapters::git::PushError::Moved));
+    assert_eq!(moved, Err(PushError::Moved));
     assert_eq!(bench.git.metadata(&remote, None, &theirs).await.unwrap().message, "theirs");
     repository.check();
     let absent = bench.git.advertise(&ssh_remote(&server, "absent.git")).await.unwrap_err();
@@ -239,4 +239,30 @@ async fn ssh_a_silent_host_ends_in_time() {
     let error = bench.git.advertise(&remote).await.unwrap_err();
     assert_eq!(error.kind(), "git-unreachable", "{error}");
     assert!(started.elapsed() < Duration::from_secs(5));
+}
+
+#[tokio::test]
+async fn ssh_lost_answers_are_looked_up() {
+    use std::os::unix::fs::PermissionsExt;
+    let server = Sshd::start().await;
+    let repository = server.repository("app.git");
+    repository.commit("main", "first", &[("a", "1")]);
+    let bench = Bench::new();
+    know(&bench, &server.known_host());
+    let remote = ssh_remote(&server, "app.git");
+    for (hook, landed) in [("pre-receive", false), ("post-receive", true)] {
+        let path = repository.path().join("hooks").join(hook);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(&path, "#!/bin/sh\nkill -9 $PPID\n").unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
+        let tip = bench.tip(&remote, "main").await;
+        let made = chain(&bench.git, &tip, &[("a", hook)]).await;
+        let outcome = bench.git.push(&remote, "main", Some(tip.id()), &made).await;
+        match landed {
+            true => assert_eq!(outcome, Ok(())),
+            false => assert!(matches!(outcome, Err(PushError::Unknown(_))), "{outcome:?}"),
+        }
+        assert_eq!(repository.read("main", "a") == hook, landed, "{hook}");
+        std::fs::remove_file(path).unwrap();
+    }
 }

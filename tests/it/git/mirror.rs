@@ -105,6 +105,10 @@ async fn mirror_corruption_rebuilt() {
         bench.git.push(&remote, "main", expected, &chain).await.unwrap_or_else(|e| panic!("{what}: {e}"));
     }
     assert!(bench.counts().rebuilt >= 4, "{:?}", bench.counts());
+    // The same where nobody asks for tips.
+    bench.packs().iter().for_each(|pack| overwrite(pack, b"PACK"));
+    let head = repository.tip("main").unwrap();
+    assert_eq!(bench.git.metadata(&remote, None, &head).await.unwrap().message, "change x");
     repository.check();
 }
 
