@@ -21,6 +21,7 @@ mod ssh;
 mod ssh_config;
 mod talk;
 mod tip;
+mod trees;
 mod wire;
 
 pub use credentials::{Credentials, Fields, Login, RepositorySecret, SecretKind};
