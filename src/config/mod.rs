@@ -1,5 +1,6 @@
 //! What people wrote, as values and problems: text in, every mistake isolated to its key. Pure.
 pub mod annotations;
+pub mod credential_form;
 pub mod notifications;
 pub mod registries;
 pub mod secret;

@@ -4,8 +4,19 @@
 //!
 //! Deliberately not here: operators and formatting verbs, which differ between the two languages.
 
+pub mod duration;
+mod layout;
+mod layout_parse;
+mod method;
+pub mod number;
+pub mod pattern;
+mod print;
 pub mod time;
 
+pub use method::{method, zone_of, zone_value};
+pub use print::{display, type_name};
+
+use std::any::Any;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Arc, RwLock};
@@ -24,6 +35,17 @@ pub enum IntKind {
     Uint16,
     Uint32,
     Uint64,
+    /// `time.Month`: an `int` that prints as its name.
+    Month,
+    /// `time.Weekday`: an `int` that prints as its name.
+    Weekday,
+}
+
+impl IntKind {
+    /// Whether it is one of the unsigned types.
+    pub fn unsigned(self) -> bool {
+        matches!(self, IntKind::Uint | IntKind::Uint8 | IntKind::Uint16 | IntKind::Uint32 | IntKind::Uint64)
+    }
 }
 
 /// The Go type of a map's values.
@@ -46,6 +68,8 @@ pub enum ListKind {
     Text,
     /// `[]int`
     Int,
+    /// `[][]interface {}` (sprig's `chunk`)
+    Lists,
 }
 
 /// One value. Cloning is cheap: everything large is shared.
@@ -59,6 +83,8 @@ pub enum Value {
     Int(IntKind, i64),
     /// `float64`.
     Float(f64),
+    /// `complex128`: only templates can write one.
+    Complex(f64, f64),
     /// `string`.
     Str(Arc<str>),
     /// `[]uint8`: prints as a decimal list.
@@ -168,13 +194,21 @@ impl fmt::Debug for Map {
 }
 
 /// A host object: something with fields and methods that is no map.
-pub trait Object: Send + Sync + fmt::Debug {
+pub trait Object: Any + Send + Sync + fmt::Debug {
     /// The Go type name, for `%T` and error texts.
     fn type_name(&self) -> &str;
     /// A field; `None` if there is none of that name.
     fn field(&self, name: &str) -> Option<Value>;
     /// A method; `None` if there is none of that name.
     fn method(&self, name: &str) -> Option<Func>;
+    /// The names of its fields, in the order in which they print and become JSON.
+    fn field_names(&self) -> &[&'static str] {
+        &[]
+    }
+    /// What it prints as, if it has a text of its own instead of its fields (Go's `String()`).
+    fn text(&self) -> Option<String> {
+        None
+    }
 }
 
 /// What a host function failed with.
@@ -217,6 +251,10 @@ pub enum Param {
     Map,
     /// `[]interface {}`
     List,
+    /// `[]string`
+    TextList,
+    /// A host object of this Go type name.
+    Object(&'static str),
 }
 
 /// The body of a host function. Arguments have been checked against the parameters.
@@ -349,3 +387,6 @@ impl Value {
         matches!(self, Value::Nil)
     }
 }
+
+#[cfg(test)]
+mod tests;
