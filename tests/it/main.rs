@@ -6,3 +6,4 @@ mod support;
 mod parts;
 
 mod git;
+mod cluster;

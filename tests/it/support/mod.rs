@@ -6,6 +6,7 @@ pub mod control_plane;
 pub mod front;
 pub mod process;
 pub mod real;
+pub mod relay;
 pub mod tls;
 
 use std::future::Future;
