@@ -5,4 +5,5 @@ mod support;
 
 mod parts;
 
+mod git;
 mod cluster;

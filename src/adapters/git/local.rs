@@ -48,7 +48,7 @@ pub(super) fn fetch(shown: &str, path: &Path, turn: &Turn, mirror: &Repository, 
     let odb = mirror.odb().map_err(|e| turn.damaged(&e))?;
     let mut writer = odb.packwriter().map_err(|e| turn.damaged(&e))?;
     let mut failed = None;
-    let mut copy = || -> Result<(), git2::Error> {
+    let copy = || -> Result<(), git2::Error> {
         let mut walk = source.revwalk()?;
         walk.set_sorting(Sort::TIME)?;
         walk.push(want.into())?;

@@ -3,7 +3,7 @@
 
 use super::error::Error;
 use super::mirror::Turn;
-use super::{CommitId, Context, Git, Remote};
+use super::{CommitId, Context, Git, Remote, Want};
 use git2::{ErrorCode, Oid, Repository};
 use jiff::Timestamp;
 use std::collections::HashMap;
@@ -67,13 +67,14 @@ pub(super) async fn of(git: &Git, remote: &Remote, branch: Option<&str>, id: &st
             let found = context.advertise(&remote)?;
             let branch = branch.or(found.default.clone());
             let look = Look { turn, context, remote: &remote, id: &id };
-            let repository = turn.repository()?;
-            let commit = match look.here(&repository)? {
-                Some(commit) => commit,
-                None => look.fetched(&repository, branch.as_deref())?,
-            };
-            let tags = found.tags.iter().filter(|(_, at)| **at == commit).map(|(name, _)| name.clone()).collect();
-            read(turn, &repository, commit, tags)
+            context.on_repository(turn, &remote, |repository| {
+                let commit = match look.here(repository)? {
+                    Some(commit) => commit,
+                    None => look.fetched(repository, branch.as_deref())?,
+                };
+                let tags = found.tags.iter().filter(|(_, at)| **at == commit).map(|(name, _)| name.clone()).collect();
+                read(turn, repository, commit, tags)
+            })
         })
         .await?;
     git.0.told.keep(key, &metadata);
@@ -106,14 +107,13 @@ impl Look<'_> {
     /// First the branch, then the commit by itself: hosts give any commit that some ref reaches.
     fn fetched(&self, repository: &Repository, branch: Option<&str>) -> Result<CommitId, Error> {
         if let Some(branch) = branch {
-            self.context.fetch(self.turn, repository, self.remote, branch, None)?;
+            self.context.fetch(self.turn, repository, self.remote, Want::Branch(branch))?;
             if let Some(found) = self.here(repository)? {
                 return Ok(found);
             }
         }
         if let Ok(whole) = self.id.parse::<CommitId>() {
-            // A name no branch can have, so that no branch's tip is overwritten.
-            let asked = self.context.fetch(self.turn, repository, self.remote, &format!("commit:{whole}"), Some(whole));
+            let asked = self.context.fetch(self.turn, repository, self.remote, Want::Commit(whole));
             if let (Ok(()), Some(found)) = (asked, self.here(repository)?) {
                 return Ok(found);
             }

@@ -11,7 +11,7 @@
 use super::CommitId;
 use super::error::Error;
 use super::settings::Deadline;
-use git2::{ErrorCode, ObjectType, Oid, Repository, RepositoryInitOptions, Sort};
+use git2::{ErrorClass, ErrorCode, ObjectType, Oid, Repository, RepositoryInitOptions, Sort};
 use sha2::{Digest, Sha256};
 use std::collections::{BTreeSet, HashMap};
 use std::fs::{self, File, OpenOptions, TryLockError};
@@ -141,7 +141,9 @@ impl Turn {
         let mut options = RepositoryInitOptions::new();
         // No templates: nothing of the machine's Git setup gets in, hooks least of all.
         options.bare(true).external_template(false).mkpath(true);
-        Repository::init_opts(path, &options).map_err(|e| Error::mirror(&self.shown, e.message()))
+        let made = Repository::init_opts(path, &options).map_err(|e| Error::mirror(&self.shown, e.message()))?;
+        remove(&path.join("hooks")).map_err(|e| Error::mirror(&self.shown, e))?;
+        Ok(made)
     }
 
     /// A reader's hold on the packs that are there now.
@@ -154,7 +156,11 @@ impl Turn {
         }
     }
 
+    /// What libgit2 cannot read or write. Unless the disk is to blame, the mirror is, and is rebuilt.
     pub(super) fn damaged(&self, error: &git2::Error) -> Error {
+        if error.class() != ErrorClass::Os {
+            self.mirror.suspect();
+        }
         Error::mirror(&self.shown, format!("cannot be read: {}", error.message()))
     }
 
@@ -256,15 +262,13 @@ impl Turn {
         self.mirror.path.join("objects").join("pack")
     }
 
-    /// Removes a pack nobody will ask for: a chain that lost its race.
+    /// Removes a pack nobody will ask for: a chain that lost its race. Readers do not mind, because nothing they can
+    /// reach is in it.
     pub(super) fn drop_pack(&self, name: &str) {
-        let use_lock = lock_file(&self.mirror.beside(".use"));
-        if use_lock.is_ok_and(|lock| lock.try_lock().is_ok()) {
-            let pack = self.pack_dir().join(name);
-            // What cannot be removed is waste, not a fault.
-            let _ = fs::remove_file(pack.with_extension("idx"));
-            let _ = fs::remove_file(pack.with_extension("pack"));
-        }
+        let pack = self.pack_dir().join(name);
+        // What cannot be removed is waste, not a fault.
+        let _ = fs::remove_file(pack.with_extension("idx"));
+        let _ = fs::remove_file(pack.with_extension("pack"));
     }
 }
 

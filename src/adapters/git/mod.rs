@@ -20,9 +20,8 @@ mod settings;
 mod ssh;
 mod ssh_config;
 mod talk;
-#[cfg(test)]
-mod tests;
 mod tip;
+mod trees;
 mod wire;
 
 pub use credentials::{Credentials, Fields, Login, RepositorySecret, SecretKind};
@@ -147,8 +146,8 @@ impl Git {
         self.patiently(|| async {
             let (remote, branch) = (remote.clone(), branch.to_owned());
             self.in_turn(remote.clone(), move |turn, context| {
-                let repository = context.ensure(turn, &remote, &branch, id)?;
-                Tip::read(turn, repository, &remote, id)
+                context.ensure(turn, &remote, &branch, id)?;
+                Tip::read(turn, turn.repository()?, &remote, id)
             })
             .await
         })
@@ -344,6 +343,11 @@ const EMPTY_PACK: &[u8] = &[
 ];
 
 impl Context {
+    /// The same with a little time of its own: for one look after an operation that used up all of its time.
+    pub(super) fn afterwards(&self) -> Context {
+        Context { deadline: Deadline::after(&self.settings), ..self.clone() }
+    }
+
     fn advertise(&self, remote: &Remote) -> Result<Advertised, Error> {
         self.git.0.counts.advertisements.fetch_add(1, Ordering::Relaxed);
         match remote.address() {
@@ -352,78 +356,91 @@ impl Context {
         }
     }
 
-    /// The mirror's repository with `id` in it, fetched if need be, rebuilt if damaged.
-    fn ensure(&self, turn: &Turn, remote: &Remote, branch: &str, id: CommitId) -> Result<Repository, Error> {
-        let usual = || -> Result<Repository, Error> {
-            let repository = turn.repository()?;
-            if turn.has(&repository, id)? {
-                return Ok(repository);
+    /// Makes sure that the mirror has `id`, which was seen on `branch`.
+    fn ensure(&self, turn: &Turn, remote: &Remote, branch: &str, id: CommitId) -> Result<(), Error> {
+        self.on_repository(turn, remote, |repository| {
+            if turn.has(repository, id)? {
+                return Ok(());
             }
-            self.fetch(turn, &repository, remote, branch, None)?;
-            self.consolidate(turn, &repository)?;
-            match turn.has(&repository, id)? {
-                true => Ok(repository),
-                false => Err(moved_away(remote, branch, id)),
+            self.fetch(turn, repository, remote, Want::Branch(branch))?;
+            if turn.has(repository, id)? {
+                return self.consolidate(turn, repository);
             }
-        };
-        match usual() {
+            let text = format!("{branch} has moved away from {id}");
+            Err(Error::Missing { remote: remote.shown().to_owned(), text })
+        })
+    }
+
+    /// Runs work on the mirror's repository, and once more on a new one if the mirror turns out to be damaged.
+    fn on_repository<T>(
+        &self,
+        turn: &Turn,
+        remote: &Remote,
+        work: impl Fn(&Repository) -> Result<T, Error>,
+    ) -> Result<T, Error> {
+        match turn.repository().and_then(|repository| work(&repository)) {
             Err(Error::Mirror { .. }) => {}
             other => return other,
         }
         self.git.0.counts.rebuilt.fetch_add(1, Ordering::Relaxed);
-        let here = turn.rebuild(|fresh| {
-            // What cannot be stored in an empty repository is no fault of the mirror.
-            self.fetch(turn, fresh, remote, branch, None).map_err(|error| match error {
+        // What cannot be stored in an empty repository is no fault of the mirror.
+        turn.rebuild(|fresh| {
+            work(fresh).map_err(|error| match error {
                 Error::Mirror { text, .. } => Error::unreachable(remote.shown(), text),
                 other => other,
-            })?;
-            turn.has(fresh, id)
-        })?;
-        match here {
-            true => turn.repository(),
-            false => Err(moved_away(remote, branch, id)),
+            })
+        })
+    }
+
+    fn fetch(&self, turn: &Turn, repository: &Repository, remote: &Remote, want: Want<'_>) -> Result<(), Error> {
+        self.git.0.counts.fetches.fetch_add(1, Ordering::Relaxed);
+        let (id, source) = match remote.address() {
+            Address::Local(path) => {
+                (want.among(remote, &local::advertise(remote.shown(), path)?)?, Source::Local(path))
+            }
+            _ => {
+                let (wire, found) = Wire::open(remote, Service::Upload, self)?;
+                match want.among(remote, &found) {
+                    Ok(id) => (id, Source::Wire(wire, found)),
+                    Err(error) => {
+                        wire.farewell();
+                        return Err(error);
+                    }
+                }
+            }
+        };
+        match source {
+            Source::Wire(wire, _) if turn.has(repository, id)? => wire.farewell(),
+            Source::Wire(wire, found) => self.receive(turn, repository, remote, id, wire, &found)?,
+            Source::Local(path) if !turn.has(repository, id)? => {
+                local::fetch(remote.shown(), path, turn, repository, id)?;
+            }
+            Source::Local(_) => {}
+        }
+        if !turn.has(repository, id)? {
+            return Err(Error::nonsense(remote.shown(), "the pack lacks the commit"));
+        }
+        match want {
+            Want::Branch(branch) => turn.set_tip(repository, branch, id),
+            Want::Commit(_) => Ok(()),
         }
     }
 
-    /// Fetches `branch` where it is now; or `exactly` a commit, if the remote gives that.
-    fn fetch(
+    fn receive(
         &self,
         turn: &Turn,
         repository: &Repository,
         remote: &Remote,
-        branch: &str,
-        exactly: Option<CommitId>,
+        id: CommitId,
+        wire: Wire,
+        found: &Advertised,
     ) -> Result<(), Error> {
-        self.git.0.counts.fetches.fetch_add(1, Ordering::Relaxed);
-        let no_branch = || Error::Missing { remote: remote.shown().to_owned(), text: format!("no branch {branch}") };
-        if let Address::Local(path) = remote.address() {
-            let found = local::advertise(remote.shown(), path)?;
-            let want = exactly.or(found.branches.get(branch).copied()).ok_or_else(no_branch)?;
-            if !turn.has(repository, want)? {
-                local::fetch(remote.shown(), path, turn, repository, want)?;
-            }
-            return turn.set_tip(repository, branch, want);
-        }
-        let (wire, found) = Wire::open(remote, Service::Upload, self)?;
-        let Some(want) = exactly.or(found.branches.get(branch).copied()) else {
-            wire.farewell();
-            return Err(no_branch());
-        };
-        if turn.has(repository, want)? {
-            wire.farewell();
-            return turn.set_tip(repository, branch, want);
-        }
         let haves = turn.haves(repository)?;
         let odb = repository.odb().map_err(|e| turn.damaged(&e))?;
         let mut writer = odb.packwriter().map_err(|e| turn.damaged(&e))?;
         let mut sink = Sink { writer: &mut writer, shown: remote.shown() };
-        talk::fetch(remote, wire, &found.capabilities, &[want], &haves, &mut sink)?;
-        writer.commit().map_err(|e| turn.damaged(&e))?;
-        drop(writer);
-        if !turn.has(repository, want)? {
-            return Err(Error::nonsense(remote.shown(), "the pack lacks the commit"));
-        }
-        turn.set_tip(repository, branch, want)
+        talk::fetch(remote, wire, &found.capabilities, &[id], &haves, &mut sink)?;
+        writer.commit().map(drop).map_err(|e| turn.damaged(&e))
     }
 
     fn consolidate(&self, turn: &Turn, repository: &Repository) -> Result<(), Error> {
@@ -434,8 +451,28 @@ impl Context {
     }
 }
 
-fn moved_away(remote: &Remote, branch: &str, id: CommitId) -> Error {
-    Error::Missing { remote: remote.shown().to_owned(), text: format!("{branch} has moved away from {id}") }
+/// What is fetched: a branch where it is now, or a commit, which hosts give if some ref reaches it.
+#[derive(Clone, Copy)]
+pub(super) enum Want<'w> {
+    Branch(&'w str),
+    Commit(CommitId),
+}
+
+impl Want<'_> {
+    fn among(self, remote: &Remote, found: &Advertised) -> Result<CommitId, Error> {
+        match self {
+            Want::Commit(id) => Ok(id),
+            Want::Branch(branch) => found.branches.get(branch).copied().ok_or_else(|| Error::Missing {
+                remote: remote.shown().to_owned(),
+                text: format!("no branch {branch}"),
+            }),
+        }
+    }
+}
+
+enum Source<'p> {
+    Wire(Wire, Advertised),
+    Local(&'p std::path::Path),
 }
 
 /// Gives failures of storing a name of their own: they may be the mirror's fault.

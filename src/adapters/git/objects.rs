@@ -4,11 +4,11 @@
 use super::CommitId;
 use super::error::Error;
 use super::mirror::Turn;
-use super::tip::{MOST_FILE_BYTES, kind};
-use crate::core::writeback::{Entry, FileChange, Refusal};
+use super::tip::MOST_FILE_BYTES;
+use super::trees::Trees;
+use crate::core::writeback::{FileChange, Refusal};
 use bytes::Bytes;
-use git2::build::TreeUpdateBuilder;
-use git2::{FileMode, ObjectType, Oid, Repository, Signature, Time, Tree};
+use git2::{ObjectType, Oid, Repository, Signature, Time};
 use jiff::Timestamp;
 use std::collections::BTreeMap;
 use std::fmt;
@@ -81,26 +81,30 @@ pub(super) fn build(
     let fail = |e: git2::Error| turn.damaged(&e);
     let odb = repository.odb().map_err(fail)?;
     let memory = odb.add_new_mempack_backend(1_000).map_err(fail)?;
+    let root = repository.find_commit(base.into()).map_err(fail)?.tree_id();
+    let mut trees = Trees::of(turn, repository, &odb, root);
     let mut ids = Vec::new();
     let mut tip = base;
-    let mut weight = 0;
     for commit in commits.iter().take(MOST_COMMITS) {
-        if weight > MOST_CHAIN_BYTES {
+        if trees.weight > MOST_CHAIN_BYTES {
             break;
         }
-        tip = add(turn, repository, tip, commit, &mut weight)?;
+        tip = add(turn, repository, &mut trees, tip, commit)?;
         ids.push(tip);
     }
     if tip == base {
         return Ok(Chain { base, ids, tip, pack: Bytes::new(), pack_name: String::new() });
     }
     let write = || -> Result<String, git2::Error> {
-        let mut walk = repository.revwalk()?;
-        walk.push(tip.into())?;
-        walk.hide(base.into())?;
         let mut builder = repository.packbuilder()?;
         builder.set_threads(1);
-        builder.insert_walk(&mut walk)?;
+        // All objects are known; a walk would look at every entry of every folder once more.
+        for id in ids.iter().rev().filter(|id| **id != base) {
+            builder.insert_object((*id).into(), None)?;
+        }
+        for (id, path) in trees.written.iter().rev() {
+            builder.insert_object(*id, Some(path))?;
+        }
         // Writing to a folder is the one way libgit2 syncs a pack: its pack writer does not, whatever
         // core.fsyncObjectFiles says.
         builder.write(&turn.pack_dir(), 0)?;
@@ -117,18 +121,20 @@ pub(super) fn build(
 fn add(
     turn: &Turn,
     repository: &Repository,
+    trees: &mut Trees<'_>,
     parent: CommitId,
     new: &NewCommit,
-    weight: &mut usize,
 ) -> Result<CommitId, Error> {
     let fail = |e: git2::Error| turn.damaged(&e);
     let parent_commit = repository.find_commit(parent.into()).map_err(fail)?;
-    let before = parent_commit.tree().map_err(fail)?;
-    let after = changed(turn, repository, &before, &new.changes, weight)?;
-    if after == before.id() {
+    for (path, (before, after)) in by_file(&new.changes) {
+        change(trees, path, before, after)?;
+    }
+    let root = trees.finish()?;
+    if root == parent_commit.tree_id() {
         return Ok(parent);
     }
-    let after = repository.find_tree(after).map_err(fail)?;
+    let tree = repository.find_tree(root).map_err(fail)?;
     let unusable = |_| {
         let text = "the author's name or mail address cannot be written into a commit";
         Error::Refused(Refusal::new("config-invalid", text))
@@ -137,18 +143,12 @@ fn add(
     let author = Signature::new(&new.author.name, &new.author.email, &time).map_err(unusable)?;
     // A NUL would end the message for some readers and not for others.
     let message = new.message.replace('\0', "");
-    let id = repository.commit(None, &author, &author, &message, &after, &[&parent_commit]).map_err(fail)?;
+    let id = repository.commit(None, &author, &author, &message, &tree, &[&parent_commit]).map_err(fail)?;
     Ok(id.into())
 }
 
-fn changed(
-    turn: &Turn,
-    repository: &Repository,
-    root: &Tree<'_>,
-    changes: &[FileChange],
-    weight: &mut usize,
-) -> Result<Oid, Error> {
-    // The last change of a file is the one that counts; the first knows what stood there before.
+/// The last change of a file is the one that counts; the first knows what stood there before.
+fn by_file(changes: &[FileChange]) -> BTreeMap<&str, (Option<&[u8]>, &[u8])> {
     let mut files: BTreeMap<&str, (Option<&[u8]>, &[u8])> = BTreeMap::new();
     for change in changes {
         files
@@ -156,82 +156,36 @@ fn changed(
             .and_modify(|(_, after)| *after = &change.after)
             .or_insert((change.before.as_deref(), &change.after));
     }
-    let mut updates = TreeUpdateBuilder::new();
-    for (path, (before, after)) in &files {
-        let parts = parts_of(path).map_err(Error::Refused)?;
-        let standing = standing(turn, repository, root, path, &parts, weight)?;
-        must_be_as_read(path, *before, standing)?;
-        if is_lfs_pointer(before.unwrap_or_default()) {
-            let text = "is a Git LFS pointer; its content is elsewhere";
-            return Err(Error::Refused(Refusal::new("lfs-pointer", text).in_file(*path)));
-        }
-        if after.len() > MOST_FILE_BYTES {
-            let text = format!("would be larger than {} MiB", MOST_FILE_BYTES >> 20);
-            return Err(Error::Refused(Refusal::new("config-invalid", text).in_file(*path)));
-        }
-        let blob = repository.blob(after).map_err(|e| turn.damaged(&e))?;
-        let mode = match standing {
-            Some((Entry::File { executable: true }, _)) => FileMode::BlobExecutable,
-            _ => FileMode::Blob,
-        };
-        updates.upsert(parts.join("/"), blob, mode);
-    }
-    if files.is_empty() {
-        return Ok(root.id());
-    }
-    updates.create_updated(repository, root).map_err(|e| turn.damaged(&e))
+    files
 }
 
-fn must_be_as_read(path: &str, before: Option<&[u8]>, standing: Option<(Entry, Oid)>) -> Result<(), Error> {
-    let same = match (before, standing) {
+fn change(trees: &mut Trees<'_>, path: &str, before: Option<&[u8]>, after: &[u8]) -> Result<(), Error> {
+    let refuse = |kind, text: String| Err(Error::Refused(Refusal::new(kind, text).in_file(path)));
+    let parts = parts_of(path).map_err(Error::Refused)?;
+    let standing = trees.standing(&parts)?;
+    let as_read = match (before, standing) {
         (None, None) => true,
         (Some(bytes), Some((_, id))) => Oid::hash_object(ObjectType::Blob, bytes).is_ok_and(|hash| hash == id),
         _ => false,
     };
-    match same {
-        true => Ok(()),
-        false => {
-            let text = "is not what the change was made from";
-            Err(Error::Refused(Refusal::new("internal", text).in_file(path)))
-        }
+    if !as_read {
+        return refuse("internal", "is not what the change was made from".into());
     }
+    if is_lfs_pointer(before.unwrap_or_default()) {
+        return refuse("lfs-pointer", "is a Git LFS pointer; its content is elsewhere".into());
+    }
+    if after.len() > MOST_FILE_BYTES {
+        return refuse("config-invalid", format!("would be larger than {} MiB", MOST_FILE_BYTES >> 20));
+    }
+    if before == Some(after) {
+        return Ok(());
+    }
+    let mode = standing.map_or(NEW_FILE_MODE, |(mode, _)| mode);
+    trees.put(&parts, after, mode)
 }
 
-/// What stands at a path whose every parent is a folder or missing; anything else on the way is refused.
-fn standing(
-    turn: &Turn,
-    repository: &Repository,
-    root: &Tree<'_>,
-    path: &str,
-    parts: &[&str],
-    weight: &mut usize,
-) -> Result<Option<(Entry, Oid)>, Error> {
-    let refuse = |part: &str, what: &str| {
-        let text = format!("{part} is {what}");
-        Err(Error::Refused(Refusal::new("path-not-regular", text).in_file(path)))
-    };
-    let mut folder = root.clone();
-    for (n, part) in parts.iter().enumerate() {
-        // About what an entry takes: mode, name, id.
-        *weight += folder.len() * 48;
-        let Some(entry) = folder.get_name_bytes(part.as_bytes()).map(|entry| entry.to_owned()) else {
-            return Ok(None);
-        };
-        let last = n + 1 == parts.len();
-        match (kind(entry.filemode()), last) {
-            (Some(file @ Entry::File { .. }), true) => return Ok(Some((file, entry.id()))),
-            (Some(Entry::Dir), false) => {
-                folder = repository.find_tree(entry.id()).map_err(|e| turn.damaged(&e))?;
-            }
-            (Some(Entry::File { .. }), false) => return refuse(part, "a file, but must be a folder"),
-            (Some(Entry::Dir), true) => return refuse(part, "a folder"),
-            (Some(Entry::Symlink), _) => return refuse(part, "a symbolic link"),
-            (Some(Entry::Submodule), _) => return refuse(part, "a submodule"),
-            (None, _) => return refuse(part, "neither file nor folder"),
-        }
-    }
-    Ok(None)
-}
+/// New files are regular and not executable (GIT-6).
+const NEW_FILE_MODE: i32 = 0o100_644;
 
 /// The parts of a path that stays inside the repository and names nothing of Git's own (PATH-1). Core has checked it
 /// where it came from; this is the last door before it is written.

@@ -104,6 +104,11 @@ impl Deadline {
         Deadline { end: Instant::now() + settings.operation_timeout, idle: settings.request_timeout }
     }
 
+    /// For one look after an operation: half of the grace, so that it ends before the operation is left alone.
+    pub(super) fn after(settings: &Settings) -> Deadline {
+        Deadline { end: Instant::now() + settings.grace / 2, idle: settings.request_timeout }
+    }
+
     /// What is left; `None` if nothing.
     pub(super) fn left(&self) -> Option<Duration> {
         self.end.checked_duration_since(Instant::now()).filter(|left| !left.is_zero())

@@ -170,7 +170,7 @@ fn read_report(shown: &str, mut answer: impl Read, banded: bool, branch: &str) -
 /// that somebody held at that moment leaves nothing to see.
 fn refusal(remote: &Remote, context: &Context, update: &Update<'_>, reason: &str, words: &str) -> PushError {
     let locked = ["failed to update ref", "cannot lock ref", "unable to lock", "incorrect old value", "fetch first"];
-    match advertise(remote, context) {
+    match advertise(remote, &context.afterwards()) {
         Ok(found) if found.branches.get(update.branch).copied() != update.expected => PushError::Moved,
         Ok(_) if locked.iter().any(|phrase| reason.contains(phrase)) => PushError::Moved,
         Ok(_) => {
@@ -184,7 +184,7 @@ fn refusal(remote: &Remote, context: &Context, update: &Update<'_>, reason: &str
 /// The answer was lost. If the branch is at our commit the push is done; anything else proves nothing, because the
 /// remote may still be at work, or somebody may have built on ours (GIT-15 settles it).
 fn unknown(remote: &Remote, context: &Context, update: &Update<'_>, error: &Error) -> Result<(), PushError> {
-    match advertise(remote, context) {
+    match advertise(remote, &context.afterwards()) {
         Ok(found) if found.branches.get(update.branch).copied() == Some(update.new) => Ok(()),
         _ => Err(PushError::Unknown(error.to_string())),
     }

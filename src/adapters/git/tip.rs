@@ -15,7 +15,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 /// Limits of §25: an edited file, the depth of a path; and of a folder, so that no tree object fills the memory.
 pub(super) const MOST_FILE_BYTES: usize = 2 << 20;
 const MOST_DEPTH: usize = 64;
-const MOST_FOLDER_BYTES: usize = 32 << 20;
+pub(super) const MOST_FOLDER_BYTES: usize = 32 << 20;
 
 /// Entries of parsed folders that are kept, over all folders.
 const KEPT_ENTRIES: usize = 200_000;

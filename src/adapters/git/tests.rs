@@ -1,1 +1,0 @@
-//! The room against repositories on disk.
