@@ -1,50 +1,10 @@
 //! The process's own settings, as plain data: what the flags, variables and defaults of `run` come to
 //! (image-updates.md §23, notifications.md §21).
 
-use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use super::notifications::CatalogMode;
-
-/// Which namespaces are watched (SRC-2).
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Namespaces {
-    /// The control plane's own.
-    Own,
-    /// Every one.
-    All,
-    /// These.
-    Some(BTreeSet<String>),
-}
-
-impl Namespaces {
-    /// From `--watch-namespaces`: empty is the own one, `*` all, else a comma list. A list that is empty after
-    /// trimming is an error.
-    pub fn parse(text: &str) -> Result<Namespaces, String> {
-        match text.trim() {
-            "" => Ok(Namespaces::Own),
-            "*" => Ok(Namespaces::All),
-            list => {
-                let names: BTreeSet<String> =
-                    list.split(',').map(str::trim).filter(|n| !n.is_empty()).map(str::to_owned).collect();
-                if names.is_empty() {
-                    return Err(format!("`{text}` names no namespace; write *, or names separated by commas"));
-                }
-                Ok(if names.contains("*") { Namespaces::All } else { Namespaces::Some(names) })
-            }
-        }
-    }
-
-    /// Whether a namespace is among them; `own` is the control plane's.
-    pub fn admits(&self, namespace: &str, own: &str) -> bool {
-        match self {
-            Namespaces::Own => namespace == own,
-            Namespaces::All => true,
-            Namespaces::Some(names) => names.contains(namespace),
-        }
-    }
-}
 
 /// `--native-annotations` (OWN-2).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -155,7 +115,8 @@ pub struct Settings {
     pub secrets_dir: Option<PathBuf>,
     pub kubeconfig: Option<PathBuf>,
     pub argocd_namespace: String,
-    pub watch_namespaces: Namespaces,
+    /// As written: empty is the own one, `*` all, else a comma list (SRC-2).
+    pub watch_namespaces: String,
     /// Globs, or regular expressions inside `/…/` (CT-02).
     pub application_namespaces: Vec<String>,
     pub label_selector: String,
@@ -195,7 +156,7 @@ impl Default for Settings {
             secrets_dir: None,
             kubeconfig: None,
             argocd_namespace: "argocd".into(),
-            watch_namespaces: Namespaces::Own,
+            watch_namespaces: String::new(),
             application_namespaces: Vec::new(),
             label_selector: String::new(),
             native_annotations: NativeAnnotations::Auto,
@@ -217,6 +178,13 @@ impl Default for Settings {
             write_state_annotation: true,
             processors: 2,
         }
+    }
+}
+
+impl Settings {
+    /// How often things without a watch are looked at.
+    pub fn pace(&self) -> Duration {
+        self.interval.filter(|interval| !interval.is_zero()).unwrap_or(Duration::from_secs(120))
     }
 }
 
@@ -262,22 +230,6 @@ pub fn duration(text: &str) -> Result<i128, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn src_2_watch_namespace_forms() {
-        let some = |names: &[&str]| Namespaces::Some(names.iter().map(|n| n.to_string()).collect());
-        for (text, expected) in [
-            ("", Some(Namespaces::Own)),
-            ("  ", Some(Namespaces::Own)),
-            ("*", Some(Namespaces::All)),
-            ("a, b ,", Some(some(&["a", "b"]))),
-            ("a,*", Some(Namespaces::All)),
-            (" , ", None),
-        ] {
-            assert_eq!(Namespaces::parse(text).ok(), expected, "{text:?}");
-        }
-        assert!(Namespaces::Own.admits("argocd", "argocd") && !Namespaces::Own.admits("x", "argocd"));
-    }
 
     #[test]
     fn src_4_src_5_application_sources() {

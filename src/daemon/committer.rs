@@ -11,9 +11,8 @@ use crate::adapters::store::PushRow;
 use crate::config::settings::CommitPer;
 use crate::core::event::{Event, Kind, Place};
 use crate::core::retry::Backoff;
-use crate::core::update::commit;
 use crate::core::update::plan::{self, Applied, Plan, Unit};
-use crate::core::update::report;
+use crate::core::update::{CommitMessage, Trailers, report};
 
 /// One plan is tried this long in one round (GIT-9).
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -234,9 +233,10 @@ impl Push<'_> {
         let author = Author { name: git.user.clone(), email: git.email.clone() };
         let at = Timestamp::now();
         let unit = |index: usize| &self.plan.units[index];
+        let template = self.world.commit_template();
         let message = |units: &[&Unit]| {
-            let sign_off = git.sign_off.then(|| format!("{} <{}>", git.user, git.email));
-            commit::message(&self.world.commit_template(), units, sign_off.as_deref())
+            let sign_off = git.sign_off.then_some((git.user.as_str(), git.email.as_str()));
+            message(template.as_deref(), units, sign_off)
         };
         if git.commit_per == CommitPer::Application {
             return changed
@@ -328,6 +328,33 @@ impl Push<'_> {
             events,
         }
     }
+}
+
+/// The whole text of a commit: one Application's by the template, several ones' joined, then the trailers.
+pub fn message(template: Option<&str>, units: &[&Unit], sign_off: Option<(&str, &str)>) -> String {
+    let mut text = String::new();
+    let mut trailers = Trailers::default();
+    for unit in units {
+        let message = CommitMessage { app: &unit.app.key, changes: &unit.changes };
+        if !text.is_empty() {
+            text.push('\n');
+        }
+        match template {
+            Some(template) => {
+                let (rendered, problem) = message.text(template, &super::world::render);
+                if let Some(problem) = problem {
+                    tracing::warn!(app = %unit.app.key, "{problem}");
+                }
+                text.push_str(&rendered);
+            }
+            None => text.push_str(&message.default_text()),
+        }
+        trailers = trailers.application(&unit.app.key, &unit.changes);
+    }
+    if let Some((user, email)) = sign_off {
+        trailers = trailers.sign_off(user, email);
+    }
+    trailers.after(&text)
 }
 
 impl Try {

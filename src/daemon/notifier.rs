@@ -41,6 +41,15 @@ pub struct Project {
     pub object: serde_json::Value,
 }
 
+impl Project {
+    /// From the whole object.
+    pub fn of(object: serde_json::Value) -> Project {
+        let entries = object["metadata"]["annotations"].as_object().into_iter().flatten();
+        let annotations = entries.filter_map(|(k, v)| Some((k.clone(), v.as_str()?.to_owned()))).collect();
+        Project { annotations, object }
+    }
+}
+
 /// AppProjects by namespace and name.
 pub type Projects = Arc<RwLock<BTreeMap<(String, String), Arc<Project>>>>;
 

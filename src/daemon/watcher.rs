@@ -1,7 +1,7 @@
 //! The map of Applications: one owner writes it, everybody reads snapshots. Every observed version is passed on, in
 //! order, to whoever evaluates versions; the image half only hears that something changed.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 use std::sync::{Arc, RwLock};
 
 use futures::{Stream, StreamExt};
@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 use super::status::Board;
 use crate::adapters::cluster::AppEvent;
 use crate::core::application::{AppKey, Application};
+use crate::core::problem::Problem;
 
 /// All Applications as last seen.
 #[derive(Clone, Default)]
@@ -61,8 +62,7 @@ pub enum Seen {
     Complete,
 }
 
-/// Follows the stream until it ends or the token is cancelled. A restarted list is compared with the map at its end:
-/// what was not in it is gone.
+/// Follows the stream until it ends or the token is cancelled.
 pub async fn run(
     mut events: impl Stream<Item = AppEvent> + Unpin,
     applications: Applications,
@@ -77,7 +77,6 @@ pub async fn run(
             let _ = listener.send(seen.clone());
         }
     };
-    let mut listed: Option<HashSet<AppKey>> = None;
     loop {
         progress.idle();
         let event = tokio::select! {
@@ -87,39 +86,35 @@ pub async fn run(
         progress.working();
         match event {
             None => return,
-            Some(AppEvent::Restarted) => listed = Some(HashSet::new()),
+            // What has gone meanwhile follows as `Deleted`.
+            Some(AppEvent::Restarted) => {}
             Some(AppEvent::Applied(app)) => {
-                if let Some(listed) = &mut listed {
-                    listed.insert(app.key.clone());
-                }
                 board.problems(&format!("object {}", app.key), Vec::new());
                 if applications.put(app.clone()) {
                     tell(Seen::Version(app));
                 }
             }
             Some(AppEvent::Deleted(key, _)) => {
+                board.problems(&format!("object {key}"), Vec::new());
                 if applications.remove(&key).is_some() {
-                    board.problems(&format!("object {key}"), Vec::new());
                     tell(Seen::Gone(key));
                 }
             }
             Some(AppEvent::Ready) => {
-                if let Some(listed) = listed.take() {
-                    for app in applications.all().iter().filter(|app| !listed.contains(&app.key)) {
-                        applications.remove(&app.key);
-                        tell(Seen::Gone(app.key.clone()));
-                    }
-                }
-                board.problems("cluster", Vec::new());
                 board.ready("applications");
                 tell(Seen::Complete);
             }
-            Some(AppEvent::Undecodable(name, problem)) => {
-                board.problems(&format!("object {name}"), vec![problem]);
+            Some(AppEvent::Undecodable(key, problem)) => {
+                // Nothing is written from stale data (INV-4).
+                board.problems(&format!("object {key}"), vec![problem]);
+                if applications.remove(&key).is_some() {
+                    tell(Seen::Gone(key));
+                }
             }
             Some(AppEvent::Down(text)) => {
-                board.problems("cluster", vec![crate::core::problem::Problem::error("kubernetes-unavailable", text)]);
+                board.problems("cluster", vec![Problem::error("kubernetes-unavailable", text)]);
             }
+            Some(AppEvent::Up) => board.problems("cluster", Vec::new()),
         }
         board.update(|status| status.watched = applications.len());
     }

@@ -93,7 +93,8 @@ fn holds(live: &str, committed: &Event) -> bool {
 mod tests {
     use super::*;
     use crate::core::event::Place;
-    use crate::core::update::plan::Change;
+    use crate::core::image::ImageRef;
+    use crate::core::update::decision::Change;
     use serde_json::json;
 
     fn version(sync: &str, revision: &str, health: &str, images: &[&str], phase: &str) -> Application {
@@ -109,11 +110,10 @@ mod tests {
     fn open() -> Open {
         let app = version("Synced", "old", "Healthy", &[], "Succeeded");
         let change = Change {
-            alias: None,
-            image: "nginx".into(),
-            short_name: "nginx".into(),
-            old: "1".into(),
-            new: "2".into(),
+            new: ImageRef::parse("nginx:2").unwrap(),
+            old_tag: Some("1".into()),
+            old_digest: None,
+            labels: Default::default(),
         };
         let place = Place { method: "git".into(), commit: "abc".into(), ..Place::default() };
         Open { committed: report::committed(&app, &change, place, Timestamp::UNIX_EPOCH), synced: None }

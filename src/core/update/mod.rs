@@ -1,7 +1,12 @@
 //! The image half's decisions: tracked images, the desired state, the decision, the plan (image-updates.md §8, §12, §17).
 
 mod commit;
-mod decision;
+pub mod decision;
+pub mod diff;
+pub mod follow;
+pub mod plan;
+pub mod report;
+pub mod survey;
 mod tracked;
 
 pub use commit::{BranchData, BranchSetting, CommitMessage, Render, Trailers};

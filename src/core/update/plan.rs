@@ -1,29 +1,15 @@
 //! Plan: decisions grouped by (remote, branch), and what applying them to a tree gives. Pure and repeatable: a branch
 //! that moved is simply planned again on its new tree (image-updates.md GIT-7 to GIT-9, OWN-6, DEC-8).
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use super::decision::{self, Change};
 use super::diff;
 use crate::core::application::source::Route;
-use crate::core::application::Application;
+use crate::core::application::{Application, SourceType};
 use crate::core::problem::Problem;
-use crate::core::writeback::{self, FileChange, ImageEdit, ImageValue, Overlay, Refusal, Target, Tree};
-
-/// One image of one Application going from an old to a new value.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Change {
-    /// Alias; `None` if the image has none.
-    pub alias: Option<String>,
-    /// Full name, without tag.
-    pub image: String,
-    /// Name without registry, as commit messages show it.
-    pub short_name: String,
-    /// The value before, as text (`1.2.3`, `stable@sha256:…`); empty if there was none.
-    pub old: String,
-    /// The value after.
-    pub new: String,
-}
+use crate::core::writeback::{self, FileChange, ImageEdit, Overlay, Refusal, Target, Tree};
 
 /// All due changes of one Application that go to one target: written together or not at all (DEC-8).
 #[derive(Clone, Debug)]
@@ -100,63 +86,52 @@ pub fn apply(units: &[Unit], tree: &dyn Tree) -> Vec<Applied> {
 
 /// Places that two governed images would write different values to: neither is written (OWN-6).
 pub fn collisions(units: &[Unit]) -> Vec<Option<Refusal>> {
-    let mut places: BTreeMap<(String, String), Vec<(usize, &ImageValue, String)>> = BTreeMap::new();
+    let mut writes = Vec::new();
     for (index, unit) in units.iter().enumerate() {
-        let path = match &unit.target {
-            Target::Override { path } | Target::HelmValues { path } | Target::Kustomization { path } => path,
-        };
         for edit in unit.edits.iter().filter(|edit| edit.due) {
-            for place in places_of(unit, edit) {
-                let who = match &edit.slot.alias {
-                    Some(alias) => format!("{} of {}", alias, unit.app.key),
-                    None => format!("{} of {}", edit.value.name, unit.app.key),
-                };
-                places.entry((path.clone(), place)).or_default().push((index, &edit.value, who));
-            }
+            writes.push((index, (unit.target.path().to_owned(), place_of(unit, edit)), &edit.value));
         }
     }
+    let met = decision::collisions(writes.iter().map(|(_, place, value)| (place, *value)));
     let mut refusals = vec![None; units.len()];
-    for ((path, place), writers) in places {
-        if writers.windows(2).all(|pair| pair[0].1 == pair[1].1) {
-            continue;
-        }
-        let names: Vec<&str> = writers.iter().map(|(_, _, who)| who.as_str()).collect();
-        for (index, _, _) in &writers {
-            let text = format!("{} would write different values to {place}", names.join(" and "));
-            let refusal = Refusal::new("target-collision", text)
-                .in_file(path.clone())
-                .hint("give each image its own helm.image-tag, kustomize.image-name or write-back-target");
-            refusals[*index] = Some(refusal);
-        }
+    for at in &met {
+        let (index, (path, place), _) = &writes[*at];
+        let others: BTreeSet<String> = met
+            .iter()
+            .map(|other| &writes[*other])
+            .filter(|(_, (p, q), _)| p == path && q == place)
+            .map(|(unit, _, value)| format!("{} of {}", value.tag.as_deref().unwrap_or("-"), units[*unit].app.key))
+            .collect();
+        let others: Vec<String> = others.into_iter().collect();
+        let text = format!("different values are meant for {place}: {}", others.join(", "));
+        let refusal = Refusal::new("target-collision", text)
+            .in_file(path.clone())
+            .hint("give each image its own helm.image-tag, kustomize.image-name or write-back-target");
+        refusals[*index] = Some(refusal);
     }
     refusals
 }
 
-/// The places inside the target that an image writes, by name.
-fn places_of(unit: &Unit, edit: &ImageEdit) -> Vec<String> {
-    use crate::core::application::SourceType;
+/// The place inside the target that an image writes, by name.
+fn place_of(unit: &Unit, edit: &ImageEdit) -> String {
     let names = &edit.slot.names;
     let values = matches!(unit.target, Target::HelmValues { .. })
         || (matches!(unit.target, Target::Override { .. }) && unit.route.kind == SourceType::Helm);
     if values {
-        return match &names.helm_spec {
-            Some(spec) => vec![spec.clone()],
-            None => vec![names.helm_tag.clone()],
-        };
+        return names.helm_spec.clone().unwrap_or_else(|| names.helm_tag.clone());
     }
     let image = &edit.slot.image;
     let name = names.kustomize_name.clone().unwrap_or_else(|| match &image.registry {
         Some(registry) => format!("{registry}/{}", image.name),
         None => image.name.clone(),
     });
-    vec![format!("images[{name}]")]
+    format!("images[{name}]")
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::core::application::SourceType;
-    use crate::core::writeback::{MapTree, Names, Slot};
+    use crate::core::writeback::{ImageValue, MapTree, Names, Slot};
 
     fn app(name: &str) -> Arc<Application> {
         let json = format!(

@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 
-use super::plan::Change;
+use super::decision::Change;
 use crate::core::application::Application;
 use crate::core::event::{Event, Kind, Place};
 
@@ -14,20 +14,21 @@ pub fn uid(app: &Application) -> String {
 /// An event about one change of one Application. `last` is what else makes it that one event: commit or reason.
 pub fn change(app: &Application, change: &Change, kind: Kind, last: &str, at: Timestamp) -> Event {
     let uid = uid(app);
-    let alias = change.alias.clone().unwrap_or_default();
-    let subject = if alias.is_empty() { change.image.clone() } else { format!("{alias}={}", change.image) };
+    let (alias, image) = (change.new.alias_text().to_owned(), change.new.full_name());
+    let (old, new) = (change.old_text(), change.new_text());
+    let subject = if alias.is_empty() { image.clone() } else { format!("{alias}={image}") };
     Event {
-        id: Event::id_of(&uid, &subject, kind, &change.old, &change.new, last),
+        id: Event::id_of(&uid, &subject, kind, &old, &new, last),
         kind,
         at,
         app: app.key.clone(),
         project: app.project.clone(),
-        change: Event::change_of(&uid, &alias, &change.image, &change.old, &change.new),
+        change: Event::change_of(&uid, &alias, &image, &old, &new),
         app_uid: uid,
         alias,
-        image: change.image.clone(),
-        old: change.old.clone(),
-        new: change.new.clone(),
+        image,
+        old,
+        new,
         reason: String::new(),
         message: String::new(),
         place: None,
@@ -43,7 +44,7 @@ pub fn refused(app: &Application, about: &Change, kind: Kind, reason: &str, text
 /// `committed`: the value is durable at this place.
 pub fn committed(app: &Application, about: &Change, place: Place, at: Timestamp) -> Event {
     let mut event = change(app, about, Kind::Committed, &place.commit, at);
-    event.message = format!("{} {} -> {}", about.image, shown(&about.old), about.new);
+    event.message = format!("{} {} -> {}", event.image, shown(&event.old), event.new);
     event.place = Some(place);
     event
 }
@@ -73,16 +74,16 @@ fn shown(value: &str) -> &str {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::core::image::ImageRef;
 
     #[test]
     fn evt_1_one_change_id_joins_found_committed_synced_healthy() {
         let app = Application::decode(r#"{"metadata":{"name":"web","namespace":"argocd","uid":"u"}}"#).unwrap();
         let about = Change {
-            alias: Some("w".into()),
-            image: "ghcr.io/acme/web".into(),
-            short_name: "acme/web".into(),
-            old: "1.0".into(),
-            new: "1.1".into(),
+            new: ImageRef::parse("w=ghcr.io/acme/web:1.1").unwrap(),
+            old_tag: Some("1.0".into()),
+            old_digest: None,
+            labels: Default::default(),
         };
         let at = Timestamp::UNIX_EPOCH;
         let found = change(&app, &about, Kind::Found, "", at);
