@@ -237,6 +237,9 @@ func globs(path string) {
 
 func references(path string) {
 	segment := func() string {
+		if dice.Intn(5) > 0 {
+			return pick("nginx", "app", "my-app", "a_b", "a__b", "a.b", "org", "library", "x1", "a--b", "web")
+		}
 		return pick("nginx", "app", "my-app", "a_b", "a__b", "a.b", "org", "library", "x1", "Org", "a--b", "a..b", "-a", "a_", "test image", "web")
 	}
 	host := func() string {
@@ -250,8 +253,8 @@ func references(path string) {
 			for j := 0; j < dice.Intn(3); j++ {
 				text += "/" + segment()
 			}
-			text += pick("", ":1", ":1.2.3", ":latest", ":v1-rc.1", ":_x", ":-x", ":~1", ":1.2+b", ":", ":"+strings.Repeat("a", 128), ":"+strings.Repeat("a", 129))
-			text += pick("", "", "", "@sha256:"+digest, "@sha256:abcde", "@sha512:"+digest, "@sha512:"+digest+digest, "@md5:"+digest, "@sha256:"+strings.ToUpper(digest))
+			text += pick("", "", ":1", ":1", ":1.2.3", ":1.2.3", ":latest", ":v1-rc.1", ":_x", ":-x", ":~1", ":1.2+b", ":", ":"+strings.Repeat("a", 128), ":"+strings.Repeat("a", 129))
+			text += pick("", "", "", "", "", "", "", "@sha256:"+digest, "@sha256:"+digest, "@sha256:abcde", "@sha512:"+digest, "@sha512:"+digest+digest, "@md5:"+digest, "@sha256:"+strings.ToUpper(digest))
 			if dice.Intn(60) == 0 {
 				text = digest
 			}
