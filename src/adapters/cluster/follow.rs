@@ -263,7 +263,7 @@ impl Follow {
             // Going on from the same version would bring the same line: a list shows what it was about.
             Some(Event::Unreadable) => {
                 let text = "an event that cannot be read".to_owned();
-                self.failed(Error::Unavailable { call: self.call("watch"), text, after: None });
+                self.failed(Error::unavailable(self.call("watch"), text));
                 return Phase::List { page: None };
             }
             // The server ends every watch sooner or later, and the network some: going on from the last version

@@ -75,9 +75,12 @@ fn rbac_1_an_error_names_verb_resource_and_namespace() {
     assert_eq!(slow.to_string(), "get applications.argoproj.io web in all namespaces: no");
 }
 
+/// The end of the expected target, a status, a body.
+type Answer = (&'static str, u16, String);
+
 /// An API server that gives these answers one after the other, to requests whose target ends with the given text;
 /// then none any more.
-fn scripted(answers: Vec<(&'static str, u16, String)>) -> (Cluster, Arc<Mutex<VecDeque<(&'static str, u16, String)>>>) {
+fn scripted(answers: Vec<Answer>) -> (Cluster, Arc<Mutex<VecDeque<Answer>>>) {
     let script = Arc::new(Mutex::new(VecDeque::from(answers)));
     let serving = script.clone();
     let service = tower::service_fn(move |request: Request<Body>| {
@@ -110,7 +113,7 @@ fn failure(code: u16) -> Json {
 }
 
 /// Plays a script and gives the events as words, until it is used up and `last` has come.
-async fn play(script: Vec<(&'static str, u16, String)>, last: &str) -> Vec<String> {
+async fn play(script: Vec<Answer>, last: &str) -> Vec<String> {
     let (cluster, script) = scripted(script);
     let mut events = cluster.applications(&Namespaces::Own("argocd".into()), None).boxed();
     let mut words = Vec::new();
