@@ -303,11 +303,12 @@ pub(super) fn dead(
     release(c, object)
 }
 
-pub(super) fn replay(c: &Connection, id: &str) -> Result<(), Error> {
+pub(super) fn replay(c: &Connection, id: &str, now: Timestamp) -> Result<(), Error> {
     let changed = c.execute(
-        "UPDATE event SET state = 'planned', due = 0, waits = NULL, healable = 0, reason = '', possible_repeat = 1
+        "UPDATE event SET state = 'planned', due = 0, waits = NULL, healable = 0, attempts = 0, event_at = ?2,
+           possible_repeat = possible_repeat OR reason = 'unknown', reason = ''
          WHERE id = ?1 AND state = 'dead'",
-        [id],
+        params![id, now.as_microsecond()],
     )?;
     moved(id, "planned", changed)
 }
@@ -333,7 +334,7 @@ pub(super) fn recover(c: &Connection, epoch: Epoch, now: Timestamp, hold: &[Stri
         if hold.contains(service) {
             dead(c, id, epoch, now, "unknown", text)?;
         } else {
-            let again = Again { at: now, healable: false, error: text.to_owned(), unknown: true };
+            let again = Again { at: now, healable: false, error: text.to_owned(), unknown: true, thread: None };
             retry(c, id, epoch, now, &again)?;
         }
     }

@@ -54,7 +54,7 @@ fn plan(ids: &[&str]) -> Plan {
 }
 
 fn again(seconds: i64, healable: bool) -> Again {
-    Again { at: at(seconds), healable, error: "refused".into(), unknown: false }
+    Again { at: at(seconds), healable, error: "refused".into(), unknown: false, thread: None }
 }
 
 async fn due(store: &Store, seconds: i64) -> Vec<String> {
@@ -179,7 +179,7 @@ fn section_11_2_only_legal_moves_and_only_of_the_living_epoch() {
             store.start("a", epoch, at(1), None).await,
             store.start("nope", epoch, at(1), None).await,
             store.retry("a", epoch, at(1), again(9, false)).await,
-            store.replay("b").await,
+            store.replay("b", at(1)).await,
         ];
         for result in wrong {
             let error = result.unwrap_err();
@@ -192,7 +192,7 @@ fn section_11_2_only_legal_moves_and_only_of_the_living_epoch() {
         assert_eq!(dead.state, RowState::Dead { at: at(2), reason: "rejected".into() });
         assert_eq!(dead.last_error, "400");
         assert!(!store.ledger("u1").await.unwrap().marks["key-b"].told, "OUT-10");
-        store.replay("b").await.unwrap();
+        store.replay("b", at(9)).await.unwrap();
         assert_eq!(store.row("b").await.unwrap().unwrap().state, RowState::Planned);
     });
 }
