@@ -727,3 +727,34 @@ proptest::proptest! {
         });
     }
 }
+
+#[tokio::test]
+async fn section_24_a_long_backlog_is_searched_by_index() {
+    let store = Store::memory().unwrap();
+    let plan = store.write(|c| {
+        let mut statement = c.prepare(&format!("EXPLAIN QUERY PLAN {}", outbox::due_query()))?;
+        let steps =
+            statement.query_map(rusqlite::params![0, "[]", "[]", 0, 1], |row| row.get::<_, String>("detail"))?;
+        Ok(steps.collect::<Result<Vec<_>, _>>()?)
+    });
+    let plan = plan.await.unwrap().join("\n");
+    for wanted in [
+        "mine USING INDEX event_waiting",
+        "earlier USING INDEX event_lane (uid=? AND service=? AND recipient=? AND seq<?)",
+    ] {
+        assert!(plan.contains(wanted), "{wanted} not in\n{plan}");
+    }
+    assert!(!plan.contains("TEMP B-TREE FOR ORDER BY"), "{plan}");
+    // One lane that is slow, one that is not, behind it.
+    let many = (0..20_000).map(|n| Row { app_uid: format!("u{n}"), ..row(&format!("e{n}"), "slow", "") });
+    store.plan(Plan { rows: many.collect(), ..Plan::default() }).await.unwrap();
+    store.plan(Plan { rows: vec![row("quick", "hook", "")], ..Plan::default() }).await.unwrap();
+    let begun = Instant::now();
+    let skip = Skip { services: vec![], lanes: vec![("slow".into(), String::new())] };
+    let found = store.due(at(0), 64, skip).await.unwrap();
+    assert_eq!(found.into_iter().map(|row| row.id).collect::<Vec<_>>(), ["quick"]);
+    assert!(begun.elapsed() < std::time::Duration::from_secs(1), "{:?}", begun.elapsed());
+    let begun = Instant::now();
+    assert_eq!(store.next_due(at(0)).await.unwrap(), None);
+    assert!(begun.elapsed() < std::time::Duration::from_secs(1), "{:?}", begun.elapsed());
+}

@@ -19,7 +19,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
 use crate::adapters::services::Service;
 use crate::adapters::store::{Epoch, Error, Store};
@@ -35,6 +35,8 @@ pub use tally::{BUCKETS, Figures, Histogram, Tally};
 const DRAIN: Duration = Duration::from_secs(8);
 /// The longest time between two looks, so that a standstill shows.
 const LONGEST_SLEEP: Duration = Duration::from_secs(30);
+/// How often what is past its time is forgotten (OUT-09, SL-05, EVT-5).
+const CLEAN_EVERY: Duration = Duration::from_secs(3600);
 /// The wait after the store failed.
 const STORE_PAUSE: Duration = Duration::from_secs(1);
 
@@ -155,6 +157,7 @@ struct Executor {
     lanes: Lanes,
     running: JoinSet<(Row, Outcome)>,
     in_flight: HashSet<String>,
+    clean_at: Duration,
 }
 
 impl Executor {
@@ -162,7 +165,15 @@ impl Executor {
         let services = parts.services.borrow_and_update().clone();
         let outbox = parts.store.outbox_changes();
         let lanes = Lanes::new(parts.caps);
-        Executor { parts, services, outbox, lanes, running: JoinSet::new(), in_flight: HashSet::new() }
+        Executor {
+            parts,
+            services,
+            outbox,
+            lanes,
+            running: JoinSet::new(),
+            in_flight: HashSet::new(),
+            clean_at: Duration::ZERO,
+        }
     }
 
     /// Rows that a former process left `sending`: their outcome is unknown (OUT-03).
@@ -180,6 +191,7 @@ impl Executor {
     async fn work(&mut self, stop: &CancellationToken) -> Result<(), Error> {
         loop {
             self.parts.tally.turn();
+            self.clean().await;
             // Registered before looking: what is planned from here on wakes the select below.
             self.outbox.borrow_and_update();
             let sleep = match self.start_what_is_due(stop).await {
@@ -201,6 +213,19 @@ impl Executor {
             while let Some(done) = self.running.try_join_next() {
                 self.ended(done)?;
             }
+        }
+    }
+
+    async fn clean(&mut self) {
+        let Parts { store, clock, .. } = &self.parts;
+        if clock.elapsed() < self.clean_at {
+            return;
+        }
+        self.clean_at = clock.elapsed() + CLEAN_EVERY;
+        match store.clean(clock.now()).await {
+            Ok(0) => {}
+            Ok(entries) => debug!(entries, "past their time and forgotten"),
+            Err(error) => warn!(%error, "the store could not be tidied"),
         }
     }
 
