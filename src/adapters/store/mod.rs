@@ -133,6 +133,8 @@ pub struct Again {
     pub error: String,
     /// A copy may have arrived.
     pub unknown: bool,
+    /// What the attempt taught about its thread.
+    pub thread: Option<ThreadChange>,
 }
 
 /// Which thread: shared by all rows of one service, recipient and grouping key.
@@ -422,7 +424,11 @@ impl Store {
     /// It will be tried again.
     pub async fn retry(&self, id: &str, epoch: Epoch, now: Timestamp, again: Again) -> Result<(), Error> {
         let id = id.to_owned();
-        self.write(move |c| outbox::retry(c, &id, epoch, now, &again)).await
+        self.write(move |c| {
+            outbox::retry(c, &id, epoch, now, &again)?;
+            thread::apply(c, again.thread.as_ref(), now)
+        })
+        .await
     }
 
     /// It is given up, visibly.
@@ -431,10 +437,10 @@ impl Store {
         self.write(move |c| outbox::dead(c, &id, epoch, now, &reason, &error)).await
     }
 
-    /// Starts a dead row again under its old id (OUT-09).
-    pub async fn replay(&self, id: &str) -> Result<(), Error> {
+    /// Starts a dead row again under its old id (OUT-09). Its age counts from now.
+    pub async fn replay(&self, id: &str, now: Timestamp) -> Result<(), Error> {
         let id = id.to_owned();
-        self.write(move |c| outbox::replay(c, &id)).await?;
+        self.write(move |c| outbox::replay(c, &id, now)).await?;
         Self::woke(&self.inner.outbox);
         Ok(())
     }

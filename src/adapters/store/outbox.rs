@@ -154,21 +154,26 @@ pub(super) fn exists(c: &Connection, ids: &[String]) -> Result<BTreeMap<String, 
     Ok(found)
 }
 
-pub(super) fn due(c: &Connection, now: Timestamp, limit: usize, skip: &Skip) -> Result<Vec<Row>, Error> {
-    let now = now.as_microsecond();
-    let lanes: Vec<String> = skip.lanes.iter().map(|(service, recipient)| lane(service, recipient)).collect();
-    let mut statement = c.prepare_cached(&format!(
-        "SELECT {COLUMNS} FROM event AS mine
+/// The rows that may be attempted. Walks the waiting rows in order and looks back into each one's lane; both by index.
+pub(super) fn due_query() -> String {
+    format!(
+        "SELECT {COLUMNS} FROM event AS mine INDEXED BY event_waiting
          WHERE state IN ('planned', 'retry_at') AND due <= ?1
            AND service NOT IN (SELECT value FROM json_each(?2))
            AND service || char(10) || recipient NOT IN (SELECT value FROM json_each(?3))
            AND NOT EXISTS (
-             SELECT 1 FROM event AS earlier
+             SELECT 1 FROM event AS earlier INDEXED BY event_lane
              WHERE earlier.state NOT IN ('done', 'dead') AND earlier.uid = mine.uid
                AND earlier.service = mine.service AND earlier.recipient = mine.recipient AND earlier.seq < mine.seq
                AND (earlier.waits IS NULL OR earlier.waits > ?4))
          ORDER BY seq LIMIT ?5"
-    ))?;
+    )
+}
+
+pub(super) fn due(c: &Connection, now: Timestamp, limit: usize, skip: &Skip) -> Result<Vec<Row>, Error> {
+    let now = now.as_microsecond();
+    let lanes: Vec<String> = skip.lanes.iter().map(|(service, recipient)| lane(service, recipient)).collect();
+    let mut statement = c.prepare_cached(&due_query())?;
     let services = wire::encode(&skip.services)?;
     let lanes = wire::encode(&lanes)?;
     collect(statement.query(params![now, services, lanes, now - HOLDS_BACK_MICROS, limit as i64])?)
@@ -181,10 +186,14 @@ fn lane(service: &str, recipient: &str) -> String {
 pub(super) fn next_due(c: &Connection, now: Timestamp) -> Result<Option<Timestamp>, Error> {
     let now = now.as_microsecond();
     let due: Option<i64> = c
-        .prepare_cached("SELECT min(due) FROM event WHERE state IN ('planned', 'retry_at') AND due > ?1")?
+        .prepare_cached(
+            "SELECT min(due) FROM event INDEXED BY event_due WHERE state IN ('planned', 'retry_at') AND due > ?1",
+        )?
         .query_row([now], |row| row.get(0))?;
     let released: Option<i64> = c
-        .prepare_cached("SELECT min(waits) FROM event WHERE state IN ('planned', 'retry_at') AND waits > ?1")?
+        .prepare_cached(
+            "SELECT min(waits) FROM event INDEXED BY event_due WHERE state IN ('planned', 'retry_at') AND waits > ?1",
+        )?
         .query_row([now - HOLDS_BACK_MICROS], |row| row.get(0))?;
     let next = due.into_iter().chain(released.map(|since| since + HOLDS_BACK_MICROS)).min();
     next.map(wire::moment).transpose()
@@ -303,11 +312,12 @@ pub(super) fn dead(
     release(c, object)
 }
 
-pub(super) fn replay(c: &Connection, id: &str) -> Result<(), Error> {
+pub(super) fn replay(c: &Connection, id: &str, now: Timestamp) -> Result<(), Error> {
     let changed = c.execute(
-        "UPDATE event SET state = 'planned', due = 0, waits = NULL, healable = 0, reason = '', possible_repeat = 1
+        "UPDATE event SET state = 'planned', due = 0, waits = NULL, healable = 0, attempts = 0, event_at = ?2,
+           possible_repeat = possible_repeat OR reason = 'unknown', reason = ''
          WHERE id = ?1 AND state = 'dead'",
-        [id],
+        params![id, now.as_microsecond()],
     )?;
     moved(id, "planned", changed)
 }
@@ -333,7 +343,7 @@ pub(super) fn recover(c: &Connection, epoch: Epoch, now: Timestamp, hold: &[Stri
         if hold.contains(service) {
             dead(c, id, epoch, now, "unknown", text)?;
         } else {
-            let again = Again { at: now, healable: false, error: text.to_owned(), unknown: true };
+            let again = Again { at: now, healable: false, error: text.to_owned(), unknown: true, thread: None };
             retry(c, id, epoch, now, &again)?;
         }
     }

@@ -54,7 +54,7 @@ fn plan(ids: &[&str]) -> Plan {
 }
 
 fn again(seconds: i64, healable: bool) -> Again {
-    Again { at: at(seconds), healable, error: "refused".into(), unknown: false }
+    Again { at: at(seconds), healable, error: "refused".into(), unknown: false, thread: None }
 }
 
 async fn due(store: &Store, seconds: i64) -> Vec<String> {
@@ -179,7 +179,7 @@ fn section_11_2_only_legal_moves_and_only_of_the_living_epoch() {
             store.start("a", epoch, at(1), None).await,
             store.start("nope", epoch, at(1), None).await,
             store.retry("a", epoch, at(1), again(9, false)).await,
-            store.replay("b").await,
+            store.replay("b", at(1)).await,
         ];
         for result in wrong {
             let error = result.unwrap_err();
@@ -192,7 +192,7 @@ fn section_11_2_only_legal_moves_and_only_of_the_living_epoch() {
         assert_eq!(dead.state, RowState::Dead { at: at(2), reason: "rejected".into() });
         assert_eq!(dead.last_error, "400");
         assert!(!store.ledger("u1").await.unwrap().marks["key-b"].told, "OUT-10");
-        store.replay("b").await.unwrap();
+        store.replay("b", at(9)).await.unwrap();
         assert_eq!(store.row("b").await.unwrap().unwrap().state, RowState::Planned);
     });
 }
@@ -726,4 +726,35 @@ proptest::proptest! {
             }
         });
     }
+}
+
+#[tokio::test]
+async fn section_24_a_long_backlog_is_searched_by_index() {
+    let store = Store::memory().unwrap();
+    let plan = store.write(|c| {
+        let mut statement = c.prepare(&format!("EXPLAIN QUERY PLAN {}", outbox::due_query()))?;
+        let steps =
+            statement.query_map(rusqlite::params![0, "[]", "[]", 0, 1], |row| row.get::<_, String>("detail"))?;
+        Ok(steps.collect::<Result<Vec<_>, _>>()?)
+    });
+    let plan = plan.await.unwrap().join("\n");
+    for wanted in [
+        "mine USING INDEX event_waiting",
+        "earlier USING INDEX event_lane (uid=? AND service=? AND recipient=? AND seq<?)",
+    ] {
+        assert!(plan.contains(wanted), "{wanted} not in\n{plan}");
+    }
+    assert!(!plan.contains("TEMP B-TREE FOR ORDER BY"), "{plan}");
+    // One lane that is slow, one that is not, behind it.
+    let many = (0..20_000).map(|n| Row { app_uid: format!("u{n}"), ..row(&format!("e{n}"), "slow", "") });
+    store.plan(Plan { rows: many.collect(), ..Plan::default() }).await.unwrap();
+    store.plan(Plan { rows: vec![row("quick", "hook", "")], ..Plan::default() }).await.unwrap();
+    let begun = Instant::now();
+    let skip = Skip { services: vec![], lanes: vec![("slow".into(), String::new())] };
+    let found = store.due(at(0), 64, skip).await.unwrap();
+    assert_eq!(found.into_iter().map(|row| row.id).collect::<Vec<_>>(), ["quick"]);
+    assert!(begun.elapsed() < std::time::Duration::from_secs(1), "{:?}", begun.elapsed());
+    let begun = Instant::now();
+    assert_eq!(store.next_due(at(0)).await.unwrap(), None);
+    assert!(begun.elapsed() < std::time::Duration::from_secs(1), "{:?}", begun.elapsed());
 }
