@@ -4,10 +4,9 @@ use std::collections::HashSet;
 use std::fmt::Write as _;
 use std::sync::Arc;
 
-use regex::Regex;
-
 use super::builtins::Function;
 use super::lexer::identifier;
+use super::search::Search;
 use crate::core::value::Value;
 
 /// Deepest tree that is accepted; chains of binary operators count as one level, since all walks go along them in a
@@ -44,7 +43,7 @@ pub(super) enum Kind {
     Unary(Unary, Box<Node>),
     Binary(Binary, Box<Node>, Box<Node>),
     /// `matches` with a constant pattern.
-    Matches(Box<Node>, Arc<Regex>),
+    Matches(Box<Node>, Search),
     /// The reach of `?.`: a nil inside makes the whole of it nil.
     Chain(Box<Node>),
     Member {

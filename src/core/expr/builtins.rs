@@ -170,9 +170,7 @@ fn integer(value: &Value) -> Op {
 
 fn float(value: &Value) -> Op {
     match value {
-        Value::Str(text) => {
-            parse_float(text).map(Value::Float).ok_or_else(|| format!("float: {text:?} is no number"))
-        }
+        Value::Str(text) => parse_float(text).map(Value::Float).ok_or_else(|| format!("float: {text:?} is no number")),
         other => match number(other) {
             Some(n) => Ok(Value::Float(n.float())),
             None => Err(format!("float takes a number or text, not {}", described(other))),

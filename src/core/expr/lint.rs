@@ -20,19 +20,8 @@ pub struct Warning {
 }
 
 /// The variables of notifications.md §5.1.
-const VARIABLES: [&str; 11] = [
-    "app",
-    "appProject",
-    "context",
-    "secrets",
-    "serviceType",
-    "recipient",
-    "time",
-    "strings",
-    "repo",
-    "sync",
-    "image",
-];
+const VARIABLES: [&str; 11] =
+    ["app", "appProject", "context", "secrets", "serviceType", "recipient", "time", "strings", "repo", "sync", "image"];
 
 /// Fields in which Argo CD writes one of a few words, by their last two names.
 const WORDS: [([&str; 2], &[&str]); 3] = [
@@ -165,7 +154,8 @@ fn text_operator(node: &Node, left: &Node, right: &Node, found: &mut Vec<(u32, S
     let (Some(last), _) = last_names(left) else { return };
     let Kind::Binary(op, ..) = &node.kind else { return };
     if LISTS.contains(&last) {
-        let text = format!("{} is a list, and `{}` looks into texts only: this is an error when run", print(left), op.word());
+        let text =
+            format!("{} is a list, and `{}` looks into texts only: this is an error when run", print(left), op.word());
         let hint = match op {
             Binary::Contains => format!("write `{} in {}`", print(right), print(left)),
             _ => format!("write `any({}, # {} {})`", print(left), op.word(), print(right)),

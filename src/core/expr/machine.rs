@@ -3,16 +3,15 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use regex::Regex;
-
 use super::ast::{Binary, Kind, Node, Unary};
 use super::builtins;
 use super::keyed::Keyed;
 use super::operators::{self, Op, described, is_nil, to_int};
 use super::predicates::Scope;
+use super::search::Search;
 use crate::core::problem::nearest;
 use crate::core::value::time::Moment;
-use crate::core::value::{CallError, Func, IntKind, List, ListKind, Map, MapKind, Param, Value, method, pattern};
+use crate::core::value::{CallError, Func, IntKind, List, ListKind, Map, MapKind, Param, Value, method};
 
 /// Most steps of one evaluation: nodes visited and elements touched (EXP-05).
 const MAX_STEPS: usize = 100_000;
@@ -86,7 +85,7 @@ pub(super) struct Machine<'a> {
     pub scopes: Vec<Scope>,
     /// Levels of the nested lists and maps made here, by address; they are kept so that no address is used twice.
     levels: HashMap<usize, (usize, Value)>,
-    patterns: HashMap<Arc<str>, Regex>,
+    patterns: HashMap<Arc<str>, Search>,
 }
 
 impl<'a> Machine<'a> {
@@ -122,7 +121,7 @@ impl<'a> Machine<'a> {
             Kind::Predicate(body) => self.eval(body),
             Kind::Pointer(name) => self.pointer(node, name),
             Kind::Unary(op, operand) => self.unary(node, *op, operand),
-            Kind::Matches(left, regex) => self.matches_constant(node, left, regex),
+            Kind::Matches(left, search) => self.matches_constant(node, left, search),
             Kind::Slice { base, from, to } => self.slice(node, base, from.as_deref(), to.as_deref()),
             Kind::Let { name, value, body } => {
                 let value = self.eval(value)?;
@@ -297,39 +296,23 @@ impl<'a> Machine<'a> {
             return Ok(false);
         }
         let Value::Str(source) = b else { return Err(format!("a pattern is a text, not {}", described(b))) };
-        let regex = match self.patterns.get(source) {
-            Some(regex) => regex.clone(),
+        let search = match self.patterns.get(source) {
+            Some(search) => search.clone(),
             None => {
-                // Compiling costs more than running; programs of the longest patterns take the most.
-                self.budget.spend(500 + source.len())?;
-                let regex = pattern::compile(source)?;
-                self.patterns.insert(source.clone(), regex.clone());
-                regex
+                let search = Search::compile_within(source, &mut self.budget)?;
+                self.patterns.insert(source.clone(), search.clone());
+                search
             }
         };
-        self.search(&regex, a)
+        search.found_in(a, &mut self.budget)
     }
 
-    fn search(&mut self, regex: &Regex, value: &Value) -> Op<bool> {
-        match value {
-            Value::Str(text) => {
-                self.budget.spend(text.len() / 16)?;
-                Ok(regex.is_match(text))
-            }
-            Value::Bytes(bytes) => {
-                self.budget.spend(bytes.len() / 16)?;
-                Ok(regex.is_match(&String::from_utf8_lossy(bytes)))
-            }
-            other => Err(format!("`matches` needs a text, not {}", described(other))),
-        }
-    }
-
-    fn matches_constant(&mut self, node: &Node, left: &Node, regex: &Regex) -> Run {
+    fn matches_constant(&mut self, node: &Node, left: &Node, search: &Search) -> Run {
         let value = self.eval(left)?;
         if is_nil(&value) {
             return Ok(Value::Bool(false));
         }
-        place(node.at, self.search(regex, &value)).map(Value::Bool)
+        place(node.at, search.found_in(&value, &mut self.budget)).map(Value::Bool)
     }
 
     fn range(&mut self, from: i64, to: i64) -> Op {

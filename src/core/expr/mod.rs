@@ -18,6 +18,7 @@ mod optimize;
 mod parser;
 mod predicates;
 mod reads;
+mod search;
 mod signature;
 mod sorting;
 mod texts;

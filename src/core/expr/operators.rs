@@ -366,7 +366,9 @@ pub(super) fn missing(from: &Value) -> Option<Value> {
             MapKind::Text => Value::text(""),
             MapKind::Bytes => nil_bytes(),
         }),
-        Value::Object(_) => Keyed::of(from).map(|keyed| if keyed.grouped { nil_list(ListKind::Any) } else { Value::Nil }),
+        Value::Object(_) => {
+            Keyed::of(from).map(|keyed| if keyed.grouped { nil_list(ListKind::Any) } else { Value::Nil })
+        }
         _ => None,
     }
 }

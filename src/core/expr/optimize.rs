@@ -6,7 +6,8 @@ use std::sync::Arc;
 use super::ast::{Binary, Call, Kind, Node, Unary, print};
 use super::nature::Nature;
 use super::parser::Reject;
-use crate::core::value::{IntKind, Value, pattern};
+use super::search::Search;
+use crate::core::value::{IntKind, Value};
 
 type Rewritten = Result<Node, Reject>;
 
@@ -285,8 +286,8 @@ impl Optimizer {
                 }
                 Kind::Binary(Binary::Matches, left, right) => {
                     node.kind = match right.as_text() {
-                        Some(text) => match pattern::compile(text) {
-                            Ok(regex) => Kind::Matches(left, Arc::new(regex)),
+                        Some(text) => match Search::compile(text) {
+                            Ok(search) => Kind::Matches(left, search),
                             Err(text) => return Err(Reject::new(right.at, text, "patterns follow RE2")),
                         },
                         None => Kind::Binary(Binary::Matches, left, right),
