@@ -5,6 +5,7 @@ use super::error::Error;
 use super::mirror::Turn;
 use super::packet::Advertised;
 use super::remote::Remote;
+use super::talk::Wanted;
 use super::wire::{Service, Wire};
 use super::{CommitId, Context, local, talk};
 use git2::Repository;
@@ -101,12 +102,21 @@ impl Context {
                 return known_or_failed.map(|(id, _)| id);
             }
         };
-        let haves = turn.haves(repository)?;
+        let depth = match want {
+            Want::Branch(branch) if turn.knows(repository, branch) => None,
+            // A new branch may have left the known ones far behind what is here.
+            _ => self.settings.depth,
+        };
+        let wanted = Wanted { id, haves: turn.haves(repository)?, shallow: turn.shallow(repository)?, depth };
+        let shallow = wanted.shallow.clone();
         let odb = repository.odb().map_err(|e| turn.damaged(&e))?;
         let mut writer = odb.packwriter().map_err(|e| turn.damaged(&e))?;
         let mut sink = Sink { writer: &mut writer, shown: remote.shown() };
-        talk::fetch(remote, wire, &found.capabilities, &[id], &haves, &mut sink)?;
+        let ends = talk::fetch(remote, wire, &found.capabilities, wanted, &mut sink)?;
         writer.commit().map_err(|e| turn.damaged(&e))?;
+        if ends != shallow {
+            turn.set_shallow(repository, &ends)?;
+        }
         Ok(id)
     }
 
