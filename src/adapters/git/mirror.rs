@@ -28,6 +28,9 @@ const MANY_PACKS: usize = 50;
 /// Packs up to this size are put together; larger ones are histories and stay.
 const SMALL_PACK: u64 = 32 << 20;
 
+/// Commits are read whole; nobody writes a message of this size.
+const MOST_COMMIT_BYTES: usize = 4 << 20;
+
 const NO_CEILINGS: [&std::ffi::OsStr; 0] = [];
 
 /// All mirrors of this process.
@@ -174,14 +177,17 @@ impl Turn {
         Error::mirror(&self.shown, format!("cannot be read: {}", error.message()))
     }
 
-    /// Whether the commit and its root are there.
+    /// Whether the commit and its root are there. A root is looked at, not read: it may be of any size.
     pub(super) fn has(&self, repository: &Repository, id: CommitId) -> Result<bool, Error> {
-        let commit = match repository.find_commit(id.into()) {
-            Ok(commit) => commit,
+        let odb = repository.odb().map_err(|e| self.damaged(&e))?;
+        match odb.read_header(id.into()) {
+            Ok((size, ObjectType::Commit)) if size <= MOST_COMMIT_BYTES => {}
+            Ok(_) => return Err(Error::nonsense(&self.shown, "a branch is at something that is no usual commit")),
             Err(error) if error.code() == ErrorCode::NotFound => return Ok(false),
             Err(error) => return Err(self.damaged(&error)),
-        };
-        commit.tree().map(|_| true).map_err(|error| self.damaged(&error))
+        }
+        let commit = repository.find_commit(id.into()).map_err(|e| self.damaged(&e))?;
+        odb.read_header(commit.tree_id()).map(|_| true).map_err(|e| self.damaged(&e))
     }
 
     /// Remembers what a branch was fetched or pushed at.
@@ -362,6 +368,17 @@ fn ids_of(index: &Path) -> io::Result<Vec<Oid>> {
         bytes.get(IDS - 4..IDS).and_then(|last| last.try_into().ok()).map(u32::from_be_bytes).ok_or_else(bad)?;
     let ids = bytes.get(IDS..IDS + 20 * count as usize).ok_or_else(bad)?;
     ids.chunks_exact(20).map(|id| Oid::from_bytes(id).map_err(|_| bad())).collect()
+}
+
+#[cfg(test)]
+impl Turn {
+    /// On a mirror of one's own, for tests of the rooms behind it.
+    pub(super) fn below(dir: &Path) -> Turn {
+        let mirror = Mirrors::below(dir).of("test".into());
+        let turn = mirror.turn.clone().try_lock_owned().expect("nobody else");
+        let settings = super::Settings::new(dir);
+        Turn::begin(mirror, turn, "test", Deadline::new(&settings)).expect("a turn")
+    }
 }
 
 #[cfg(test)]
