@@ -58,7 +58,8 @@ impl Cluster {
     pub async fn application(&self, key: &AppKey) -> Result<Option<Application>, Error> {
         let Some(object) = self.read(&applications(), &key.namespace, &key.name).await? else { return Ok(None) };
         let decoded = Application::decode(object.text());
-        decoded.map(Some).map_err(|problem| Error::Undecodable(problem.in_object(format!("Application {key}"))))
+        let named = |problem: Problem| problem.in_object(format!("Application {key}"));
+        decoded.map(Some).map_err(|problem| Error::Undecodable(Box::new(named(problem))))
     }
 }
 

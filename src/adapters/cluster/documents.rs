@@ -129,13 +129,13 @@ impl Cluster {
     /// Reads one Secret as it is now; `None` if there is none.
     pub async fn secret(&self, namespace: &str, name: &str) -> Result<Option<SecretObject>, Error> {
         let Some(object) = self.read(&secrets(), namespace, name).await? else { return Ok(None) };
-        secret(&object).map(Some).map_err(Error::Undecodable)
+        secret(&object).map(Some).map_err(undecodable)
     }
 
     /// Reads one ConfigMap as it is now; `None` if there is none.
     pub async fn config_map_now(&self, namespace: &str, name: &str) -> Result<Option<ConfigMap>, Error> {
         let Some(object) = self.read(&config_maps(), namespace, name).await? else { return Ok(None) };
-        config_map(&object).map(Some).map_err(Error::Undecodable)
+        config_map(&object).map(Some).map_err(undecodable)
     }
 
     /// Whether the cluster knows ImageUpdater objects at all.
@@ -276,6 +276,10 @@ fn document<V>(
     let labels = wire.metadata.labels.unwrap_or_default();
     let annotations = wire.metadata.annotations.unwrap_or_default();
     Ok(Document { namespace, name, labels, annotations, data })
+}
+
+fn undecodable(problem: Problem) -> Error {
+    Error::Undecodable(Box::new(problem))
 }
 
 fn project(object: &Object) -> Result<Project, Problem> {

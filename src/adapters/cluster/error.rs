@@ -54,7 +54,7 @@ pub enum Error {
     #[error("{call}: not permitted ({text})")]
     Forbidden {
         /// What was asked.
-        call: Call,
+        call: Box<Call>,
         /// The server's reason.
         text: String,
     },
@@ -62,7 +62,7 @@ pub enum Error {
     #[error("{call}: the object has changed meanwhile ({text})")]
     Conflict {
         /// What was asked.
-        call: Call,
+        call: Box<Call>,
         /// The server's reason.
         text: String,
     },
@@ -70,7 +70,7 @@ pub enum Error {
     #[error("{call}: not found ({text})")]
     Missing {
         /// What was asked.
-        call: Call,
+        call: Box<Call>,
         /// The server's reason.
         text: String,
     },
@@ -78,7 +78,7 @@ pub enum Error {
     #[error("{call}: refused ({text})")]
     Invalid {
         /// What was asked.
-        call: Call,
+        call: Box<Call>,
         /// The server's reason.
         text: String,
     },
@@ -86,7 +86,7 @@ pub enum Error {
     #[error("{call}: too old ({text})")]
     Expired {
         /// What was asked.
-        call: Call,
+        call: Box<Call>,
         /// The server's reason.
         text: String,
     },
@@ -94,7 +94,7 @@ pub enum Error {
     #[error("{call}: {text}")]
     Unavailable {
         /// What was asked.
-        call: Call,
+        call: Box<Call>,
         /// The reason.
         text: String,
         /// When the server says to come back.
@@ -102,18 +102,23 @@ pub enum Error {
     },
     /// The object was read but is not what it should be.
     #[error("{0}")]
-    Undecodable(Problem),
+    Undecodable(Box<Problem>),
 }
 
 impl Error {
     pub(super) fn of(call: Call, error: kube::Error) -> Error {
         match error {
             kube::Error::Api(status) => Error::status(call, &status),
-            other => Error::Unavailable { call, text: causes(&other), after: None },
+            other => Error::unavailable(call, causes(&other)),
         }
     }
 
+    pub(super) fn unavailable(call: Call, text: String) -> Error {
+        Error::Unavailable { call: Box::new(call), text, after: None }
+    }
+
     pub(super) fn status(call: Call, status: &kube::core::Status) -> Error {
+        let call = Box::new(call);
         let text = status.message.clone();
         match status.code {
             401 | 403 => Error::Forbidden { call, text },
@@ -155,7 +160,7 @@ impl Error {
     pub fn problem(&self) -> Problem {
         let problem = Problem::error(self.code(), self.to_string());
         match self {
-            Error::Undecodable(problem) => problem.clone(),
+            Error::Undecodable(problem) => problem.as_ref().clone(),
             Error::Forbidden { call, .. } => {
                 problem.hint(format!("grant \"{}\" on {} by a Role", call.verb, call.resource))
             }

@@ -1,14 +1,19 @@
 //! List, then watch, for ever: one kind in one place as a stream of changes. kube's own watcher tells neither when
-//! the watch is back after a failure nor what vanished during a list, so this is the same protocol with both.
+//! the watch is back after a failure nor what vanished during a list, so this is the same protocol with both. Its
+//! reader of watch events needs `type` before `object`, which JSON does not promise; ours does not.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
 
 use futures::stream::{self, BoxStream};
 use futures::{Stream, StreamExt};
-use kube::Api;
-use kube::api::{ListParams, WatchEvent, WatchParams};
-use kube::core::ApiResource;
+use kube::api::{ListParams, WatchParams};
+use kube::core::{ApiResource, Request, Status};
+use kube::{Api, Client};
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use tokio_util::codec::{FramedRead, LinesCodec};
+use tokio_util::compat::FuturesAsyncReadCompatExt;
 
 use super::object::Object;
 use super::{Call, Cluster, Error, within};
@@ -23,6 +28,9 @@ const WATCH_SECONDS: u32 = 290;
 /// Waits between attempts to list or watch.
 const PAUSE: Backoff =
     Backoff { first: Duration::from_secs(1), cap: Duration::from_secs(30), least: Duration::from_millis(100) };
+
+/// Longest line of a watch: etcd stores at most 1.5 MiB of an object.
+const LINE: usize = 16 * 1024 * 1024;
 
 /// A watch that held this long was a success, whatever ended it.
 const HELD: Duration = Duration::from_secs(5);
@@ -60,13 +68,16 @@ struct Known {
     list: u64,
 }
 
+type Lines = BoxStream<'static, Option<String>>;
+
 enum Phase {
     List { page: Option<String> },
     Start { version: String },
-    Watch { version: String, events: BoxStream<'static, kube::Result<WatchEvent<Object>>>, since: Instant },
+    Watch { version: String, lines: Lines, since: Instant },
 }
 
 struct Follow {
+    client: Client,
     api: Api<Object>,
     resource: ApiResource,
     place: Option<String>,
@@ -88,6 +99,7 @@ pub(super) fn follow(
     which: Which,
 ) -> impl Stream<Item = Change> + Send + use<> {
     let follow = Follow {
+        client: cluster.client.clone(),
         api: cluster.api(&resource, place.as_deref()),
         resource,
         place,
@@ -149,7 +161,7 @@ impl Follow {
         self.phase = match std::mem::replace(&mut self.phase, Phase::List { page: None }) {
             Phase::List { page } => self.list(page).await,
             Phase::Start { version } => self.start(version).await,
-            Phase::Watch { version, events, since } => self.watch(version, events, since).await,
+            Phase::Watch { version, lines, since } => self.watch(version, lines, since).await,
         };
         self
     }
@@ -205,10 +217,17 @@ impl Follow {
             bookmarks: true,
             send_initial_events: false,
         };
-        match within(self.call("watch"), self.api.watch(&parameters, &version)).await {
-            Ok(events) => {
+        let begun = async {
+            let request = Request::new(self.api.resource_url()).watch(&parameters, &version);
+            let request = request.map_err(kube::Error::BuildRequest)?;
+            self.client.request_stream(request).await
+        };
+        match within(self.call("watch"), begun).await {
+            Ok(reader) => {
                 self.up();
-                Phase::Watch { version, events: events.boxed(), since: Instant::now() }
+                // Whatever breaks the connection, the next watch goes on from the last version.
+                let lines = FramedRead::new(reader.compat(), LinesCodec::new_with_max_length(LINE));
+                Phase::Watch { version, lines: lines.map(Result::ok).boxed(), since: Instant::now() }
             }
             Err(Error::Expired { .. }) => Phase::List { page: None },
             Err(error) => {
@@ -218,26 +237,21 @@ impl Follow {
         }
     }
 
-    async fn watch(
-        &mut self,
-        version: String,
-        mut events: BoxStream<'static, kube::Result<WatchEvent<Object>>>,
-        since: Instant,
-    ) -> Phase {
+    async fn watch(&mut self, version: String, mut lines: Lines, since: Instant) -> Phase {
         let silence = Duration::from_secs(u64::from(WATCH_SECONDS) + 10);
-        let event = tokio::time::timeout(silence, events.next()).await.ok().flatten();
-        let version = match event {
-            Some(Ok(WatchEvent::Added(object) | WatchEvent::Modified(object))) => {
+        let line = tokio::time::timeout(silence, lines.next()).await.ok().flatten().flatten();
+        let version = match line.as_deref().map(Event::read) {
+            Some(Event::Applied(object)) => {
                 let version = object.version().to_owned();
                 self.applied(object);
                 version
             }
-            Some(Ok(WatchEvent::Deleted(object))) => {
+            Some(Event::Deleted(object)) => {
                 self.deleted(object.key());
                 object.version().to_owned()
             }
-            Some(Ok(WatchEvent::Bookmark(mark))) => mark.metadata.resource_version,
-            Some(Ok(WatchEvent::Error(status))) => {
+            Some(Event::Bookmark(version)) => version,
+            Some(Event::Failed(status)) => {
                 return match Error::status(self.call("watch"), &status) {
                     Error::Expired { .. } => Phase::List { page: None },
                     error => {
@@ -246,9 +260,15 @@ impl Follow {
                     }
                 };
             }
+            // Going on from the same version would bring the same line: a list shows what it was about.
+            Some(Event::Unreadable) => {
+                let text = "an event that cannot be read".to_owned();
+                self.failed(Error::unavailable(self.call("watch"), text));
+                return Phase::List { page: None };
+            }
             // The server ends every watch sooner or later, and the network some: going on from the last version
             // loses nothing. Only one that broke at once waits before the next.
-            Some(Err(_)) | None => {
+            None => {
                 if since.elapsed() < HELD {
                     self.wait(Retry::Backoff);
                 } else {
@@ -258,7 +278,7 @@ impl Follow {
             }
         };
         self.failures = 0;
-        Phase::Watch { version, events, since }
+        Phase::Watch { version, lines, since }
     }
 
     fn applied(&mut self, object: Object) {
@@ -312,6 +332,40 @@ impl Follow {
     fn up(&mut self) {
         if std::mem::take(&mut self.down) {
             self.out.push_back(Change::Up);
+        }
+    }
+}
+
+/// One line of a watch.
+enum Event {
+    Applied(Object),
+    Deleted(Object),
+    Bookmark(String),
+    Failed(Box<Status>),
+    Unreadable,
+}
+
+impl Event {
+    fn read(line: &str) -> Event {
+        #[derive(Deserialize)]
+        struct Line<'a> {
+            #[serde(rename = "type")]
+            kind: &'a str,
+            #[serde(borrow)]
+            object: &'a RawValue,
+        }
+        let Ok(Line { kind, object }) = serde_json::from_str(line) else {
+            // Some failures come as a bare status.
+            return serde_json::from_str(line).map_or(Event::Unreadable, Event::Failed);
+        };
+        if kind == "ERROR" {
+            return serde_json::from_str(object.get()).map_or(Event::Unreadable, Event::Failed);
+        }
+        match (kind, serde_json::from_str::<Object>(object.get())) {
+            ("ADDED" | "MODIFIED", Ok(object)) => Event::Applied(object),
+            ("DELETED", Ok(object)) => Event::Deleted(object),
+            ("BOOKMARK", Ok(object)) => Event::Bookmark(object.version().to_owned()),
+            _ => Event::Unreadable,
         }
     }
 }

@@ -174,9 +174,7 @@ async fn within<T>(call: Call, answer: impl Future<Output = kube::Result<T>>) ->
     match tokio::time::timeout(DEADLINE, answer).await {
         Ok(Ok(value)) => Ok(value),
         Ok(Err(e)) => Err(Error::of(call, e)),
-        Err(_) => {
-            Err(Error::Unavailable { call, text: format!("no answer within {} s", DEADLINE.as_secs()), after: None })
-        }
+        Err(_) => Err(Error::unavailable(call, format!("no answer within {} s", DEADLINE.as_secs()))),
     }
 }
 

@@ -13,7 +13,7 @@ use serde_json::value::RawValue;
 /// An object as text.
 #[derive(Clone)]
 pub(super) struct Object {
-    metadata: ObjectMeta,
+    metadata: Box<ObjectMeta>,
     text: Box<RawValue>,
 }
 
@@ -66,7 +66,7 @@ impl<'de> Deserialize<'de> for Object {
             resource_version: metadata.resource_version,
             ..ObjectMeta::default()
         };
-        Ok(Object { metadata, text })
+        Ok(Object { metadata: Box::new(metadata), text })
     }
 }
 

@@ -112,7 +112,7 @@ impl Cluster {
         let request = Request::new(Object::url_path(&resource, Some(&key.namespace)));
         let mut request = request
             .patch_metadata(&key.name, &parameters, &Patch::Merge(patch))
-            .map_err(|e| Error::Invalid { call: call.clone(), text: e.to_string() })?;
+            .map_err(|e| Error::Invalid { call: Box::new(call.clone()), text: e.to_string() })?;
         // The text is the same for both kinds of patch; only its name differs.
         request.headers_mut().insert("content-type", axum::http::HeaderValue::from_static(kind));
         match within(call, self.client.request::<Object>(request)).await {

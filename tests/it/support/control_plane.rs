@@ -28,7 +28,7 @@ pub struct ControlPlane {
     _etcd: Process,
     server: Process,
     port: u16,
-    folder: tempfile::TempDir,
+    folder: PathBuf,
 }
 
 /// One namespace of it, new for every test.
@@ -49,10 +49,10 @@ impl ControlPlane {
 
     async fn start() -> ControlPlane {
         tls_provider();
-        let folder = tempfile::tempdir().expect("a folder");
-        let (etcd, etcd_url) = start_etcd(folder.path()).await;
+        let folder = run_folder();
+        let (etcd, etcd_url) = start_etcd(&folder).await;
         let identity = Authority::shared().loopback();
-        let write = |name: &str, text: &str| std::fs::write(folder.path().join(name), text).expect("a file");
+        let write = |name: &str, text: &str| std::fs::write(folder.join(name), text).expect("a file");
         write("server.pem", &identity.certificate);
         write("server.key", &identity.key);
         let accounts = rcgen::KeyPair::generate().expect("a key");
@@ -60,7 +60,7 @@ impl ControlPlane {
         write("accounts.pub", &accounts.public_key_pem());
         write("tokens.csv", &format!("{ADMIN_TOKEN},admin,admin,system:masters\n"));
         let (server, port) = listening("kube-apiserver", |port| {
-            let at = |name: &str| folder.path().join(name).display().to_string();
+            let at = |name: &str| folder.join(name).display().to_string();
             let arguments = [
                 format!("--etcd-servers={etcd_url}"),
                 format!("--secure-port={port}"),
@@ -78,7 +78,7 @@ impl ControlPlane {
                 "--endpoint-reconciler-type=none".into(),
                 "--v=1".into(),
             ];
-            Process::start("kube-apiserver", folder.path(), &program("kube-apiserver"), &arguments)
+            Process::start("kube-apiserver", &folder, &program("kube-apiserver"), &arguments)
         })
         .await;
         let plane = ControlPlane { _etcd: etcd, server, port, folder };
@@ -142,7 +142,7 @@ impl ControlPlane {
 
     /// Where the servers' files are.
     pub fn folder(&self) -> &Path {
-        self.folder.path()
+        &self.folder
     }
 
     /// A kubeconfig for a bearer token.
@@ -287,12 +287,33 @@ async fn apply_all(client: &Client, namespace: &str, objects: Vec<Value>) {
     }
 }
 
+/// Where built programs and the servers' files are.
+fn built() -> PathBuf {
+    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from);
+    target.join("control-plane")
+}
+
+/// A folder for this process's servers. Nothing runs at the end of a test process that could remove it, so those of
+/// processes that are gone are removed here.
+fn run_folder() -> PathBuf {
+    for entry in std::fs::read_dir(built()).into_iter().flatten().flatten() {
+        let name = entry.file_name();
+        let process = name.to_str().and_then(|n| n.strip_prefix("run-")).and_then(|n| n.parse::<u32>().ok());
+        if process.is_some_and(|id| !Path::new(&format!("/proc/{id}")).exists()) {
+            std::fs::remove_dir_all(entry.path()).ok();
+        }
+    }
+    let folder = built().join(format!("run-{}", std::process::id()));
+    std::fs::remove_dir_all(&folder).ok();
+    std::fs::create_dir_all(&folder).expect("a folder");
+    folder
+}
+
 /// Gives a program that `tests/setup` built; its folder is named by the hash of the versions it was built from.
 fn program(name: &str) -> PathBuf {
     let sums = std::fs::read(root().join("tests/control-plane/go.sum")).expect("tests/control-plane/go.sum");
     let hash: String = Sha256::digest(&sums)[..8].iter().map(|b| format!("{b:02x}")).collect();
-    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from);
-    let path = target.join("control-plane").join(hash).join(name);
+    let path = built().join(hash).join(name);
     assert!(path.exists(), "{} is missing: run tests/setup", path.display());
     path
 }
