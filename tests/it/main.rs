@@ -5,5 +5,5 @@ mod support;
 
 mod parts;
 
-mod git;
 mod cluster;
+mod git;

@@ -242,4 +242,14 @@ mod tests {
             assert_eq!(Place::of(place).unwrap().holds(url), held, "{place} {url}");
         }
     }
+
+    proptest::proptest! {
+        #[test]
+        fn any_text_is_an_address_or_none_and_holds_itself(text in "[a-z:/@.\\[\\]#?~%-]{0,30}|\\PC{0,20}") {
+            let _ = Address::parse(&text).map(|address| address.shown());
+            if let Some(place) = Place::of(&text) {
+                proptest::prop_assert!(place.holds(&text), "{text}");
+            }
+        }
+    }
 }

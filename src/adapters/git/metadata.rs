@@ -2,8 +2,9 @@
 //! there yet.
 
 use super::error::Error;
+use super::fetch::Want;
 use super::mirror::Turn;
-use super::{CommitId, Context, Git, Remote, Want};
+use super::{CommitId, Context, Git, Remote};
 use git2::{ErrorCode, Oid, Repository};
 use jiff::Timestamp;
 use std::collections::HashMap;

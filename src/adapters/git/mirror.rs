@@ -11,7 +11,7 @@
 use super::CommitId;
 use super::error::Error;
 use super::settings::Deadline;
-use git2::{ErrorClass, ErrorCode, ObjectType, Oid, Repository, RepositoryInitOptions, Sort};
+use git2::{ErrorClass, ErrorCode, ObjectType, Oid, Repository, RepositoryInitOptions, RepositoryOpenFlags, Sort};
 use sha2::{Digest, Sha256};
 use std::collections::{BTreeSet, HashMap};
 use std::fs::{self, File, OpenOptions, TryLockError};
@@ -27,6 +27,11 @@ const MANY_PACKS: usize = 50;
 
 /// Packs up to this size are put together; larger ones are histories and stay.
 const SMALL_PACK: u64 = 32 << 20;
+
+/// Commits are read whole; nobody writes a message of this size.
+const MOST_COMMIT_BYTES: usize = 4 << 20;
+
+const NO_CEILINGS: [&std::ffi::OsStr; 0] = [];
 
 /// All mirrors of this process.
 pub(super) struct Mirrors {
@@ -72,7 +77,7 @@ pub(super) struct Turn {
     mirror: Arc<Mirror>,
     shown: String,
     _turn: OwnedMutexGuard<()>,
-    _lock: File,
+    _lock: Lock,
 }
 
 impl Turn {
@@ -87,9 +92,9 @@ impl Turn {
         if let Some(parent) = mirror.path.parent() {
             fs::create_dir_all(parent).map_err(fail)?;
         }
-        let lock = lock_file(&mirror.beside(".lock")).map_err(fail)?;
+        let lock = Lock::open(&mirror.beside(".lock")).map_err(fail)?;
         loop {
-            match lock.try_lock() {
+            match lock.0.try_lock() {
                 Ok(()) => break,
                 Err(TryLockError::Error(error)) => return Err(fail(error)),
                 Err(TryLockError::WouldBlock) if deadline.left().is_none() => {
@@ -115,7 +120,15 @@ impl Turn {
             self.create(&fresh)?;
             fs::rename(&fresh, &self.mirror.path).map_err(|e| Error::mirror(&self.shown, e))?;
         }
-        Repository::open_bare(&self.mirror.path).map_err(|e| self.damaged(&e))
+        let fail = |e: git2::Error| self.damaged(&e);
+        let repository = Repository::open_bare(&self.mirror.path).map_err(fail)?;
+        if repository.is_shallow() {
+            // Only this way to open reads where the history ends. It also asks who owns the folder, and some volumes
+            // answer "nobody", so it is not the usual one.
+            let flags = RepositoryOpenFlags::BARE | RepositoryOpenFlags::NO_SEARCH | RepositoryOpenFlags::NO_DOTGIT;
+            return Repository::open_ext(&self.mirror.path, flags, NO_CEILINGS).map_err(fail);
+        }
+        Ok(repository)
     }
 
     /// Builds a new repository beside, has it filled, and swaps it in; the damaged one is left alone if that fails.
@@ -147,10 +160,10 @@ impl Turn {
     }
 
     /// A reader's hold on the packs that are there now.
-    pub(super) fn lease(&self) -> Result<File, Error> {
-        let file = lock_file(&self.mirror.beside(".use")).map_err(|e| Error::mirror(&self.shown, e))?;
-        match file.try_lock_shared() {
-            Ok(()) => Ok(file),
+    pub(super) fn lease(&self) -> Result<Lock, Error> {
+        let lock = Lock::open(&self.mirror.beside(".use")).map_err(|e| Error::mirror(&self.shown, e))?;
+        match lock.0.try_lock_shared() {
+            Ok(()) => Ok(lock),
             // Exclusive holders have the turn, and that is us.
             Err(error) => Err(Error::mirror(&self.shown, error)),
         }
@@ -164,19 +177,43 @@ impl Turn {
         Error::mirror(&self.shown, format!("cannot be read: {}", error.message()))
     }
 
-    /// Whether the commit and its root are there.
+    /// Whether the commit and its root are there. A root is looked at, not read: it may be of any size.
     pub(super) fn has(&self, repository: &Repository, id: CommitId) -> Result<bool, Error> {
-        let commit = match repository.find_commit(id.into()) {
-            Ok(commit) => commit,
+        let odb = repository.odb().map_err(|e| self.damaged(&e))?;
+        match odb.read_header(id.into()) {
+            Ok((size, ObjectType::Commit)) if size <= MOST_COMMIT_BYTES => {}
+            Ok(_) => return Err(Error::nonsense(&self.shown, "a branch is at something that is no usual commit")),
             Err(error) if error.code() == ErrorCode::NotFound => return Ok(false),
             Err(error) => return Err(self.damaged(&error)),
-        };
-        commit.tree().map(|_| true).map_err(|error| self.damaged(&error))
+        }
+        let commit = repository.find_commit(id.into()).map_err(|e| self.damaged(&e))?;
+        odb.read_header(commit.tree_id()).map(|_| true).map_err(|e| self.damaged(&e))
     }
 
     /// Remembers what a branch was fetched or pushed at.
     pub(super) fn set_tip(&self, repository: &Repository, branch: &str, id: CommitId) -> Result<(), Error> {
         repository.reference(&tip_ref(branch), id.into(), true, "").map(drop).map_err(|error| self.damaged(&error))
+    }
+
+    /// Whether the branch was fetched before.
+    pub(super) fn knows(&self, repository: &Repository, branch: &str) -> bool {
+        repository.find_reference(&tip_ref(branch)).is_ok()
+    }
+
+    /// Commits whose parents are not in the mirror, as Git keeps them.
+    pub(super) fn shallow(&self, repository: &Repository) -> Result<BTreeSet<CommitId>, Error> {
+        match fs::read_to_string(repository.path().join("shallow")) {
+            Ok(text) => Ok(text.lines().filter_map(|line| line.parse().ok()).collect()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(BTreeSet::new()),
+            Err(error) => Err(Error::mirror(&self.shown, error)),
+        }
+    }
+
+    /// Known to repositories opened from now on.
+    pub(super) fn set_shallow(&self, repository: &Repository, ends: &BTreeSet<CommitId>) -> Result<(), Error> {
+        let text: String = ends.iter().map(|id| format!("{id}\n")).collect();
+        let (path, new) = (repository.path().join("shallow"), repository.path().join("shallow.new"));
+        fs::write(&new, text).and_then(|()| fs::rename(&new, &path)).map_err(|e| Error::mirror(&self.shown, e))
     }
 
     /// Commits the remote may have as well, newest first and thinning out, so that it can leave out what is here.
@@ -222,8 +259,8 @@ impl Turn {
         if all.len() <= MANY_PACKS {
             return Ok(false);
         }
-        let use_lock = lock_file(&self.mirror.beside(".use")).map_err(fail)?;
-        if use_lock.try_lock().is_err() {
+        let readers = Lock::open(&self.mirror.beside(".use")).map_err(fail)?;
+        if readers.0.try_lock().is_err() {
             return Ok(false);
         }
         let small: Vec<&PathBuf> = all.iter().filter(|(_, size)| *size <= SMALL_PACK).map(|(path, _)| path).collect();
@@ -272,8 +309,21 @@ impl Turn {
     }
 }
 
-fn lock_file(path: &Path) -> io::Result<File> {
-    OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)
+/// A file whose lock ends with it. Said aloud, because a process forked elsewhere may still hold a copy of the
+/// descriptor for a moment, and the lock with it.
+pub(super) struct Lock(File);
+
+impl Lock {
+    fn open(path: &Path) -> io::Result<Lock> {
+        OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path).map(Lock)
+    }
+}
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        // It ends with the descriptor otherwise.
+        let _ = self.0.unlock();
+    }
 }
 
 fn remove(path: &Path) -> io::Result<()> {
@@ -318,6 +368,17 @@ fn ids_of(index: &Path) -> io::Result<Vec<Oid>> {
         bytes.get(IDS - 4..IDS).and_then(|last| last.try_into().ok()).map(u32::from_be_bytes).ok_or_else(bad)?;
     let ids = bytes.get(IDS..IDS + 20 * count as usize).ok_or_else(bad)?;
     ids.chunks_exact(20).map(|id| Oid::from_bytes(id).map_err(|_| bad())).collect()
+}
+
+#[cfg(test)]
+impl Turn {
+    /// On a mirror of one's own, for tests of the rooms behind it.
+    pub(super) fn below(dir: &Path) -> Turn {
+        let mirror = Mirrors::below(dir).of("test".into());
+        let turn = mirror.turn.clone().try_lock_owned().expect("nobody else");
+        let settings = super::Settings::new(dir);
+        Turn::begin(mirror, turn, "test", Deadline::new(&settings)).expect("a turn")
+    }
 }
 
 #[cfg(test)]

@@ -6,8 +6,10 @@
 //! hook or filter runs. Deliberately not here: when to push and what to do when the branch moved.
 
 mod address;
+mod commit_id;
 mod credentials;
 mod error;
+mod fetch;
 mod https;
 mod known_hosts;
 mod local;
@@ -24,6 +26,7 @@ mod tip;
 mod trees;
 mod wire;
 
+pub use commit_id::{CommitId, NoCommitId};
 pub use credentials::{Credentials, Fields, Login, RepositorySecret, SecretKind};
 pub use error::{Error, PushError};
 pub use known_hosts::{KnownHosts, Verdict};
@@ -37,21 +40,12 @@ pub use tip::Tip;
 
 use crate::adapters::http::Http;
 use address::Address;
-use git2::{Oid, Repository};
 use mirror::{Mirrors, Turn};
 use settings::Deadline;
-use std::fmt;
-use std::io::Write;
-use std::str::FromStr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use talk::Update;
 use tokio::runtime::Handle;
-use wire::{Service, Wire};
-
-/// A commit's id (SHA-1).
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct CommitId([u8; 20]);
 
 /// Everything Git. Cloning is cheap; clones share mirrors and counts.
 #[derive(Clone)]
@@ -354,184 +348,5 @@ impl Context {
             Address::Local(path) => local::advertise(remote.shown(), path),
             _ => talk::advertise(remote, self),
         }
-    }
-
-    /// Makes sure that the mirror has `id`, which was seen on `branch`.
-    fn ensure(&self, turn: &Turn, remote: &Remote, branch: &str, id: CommitId) -> Result<(), Error> {
-        self.on_repository(turn, remote, |repository| {
-            if turn.has(repository, id)? {
-                return Ok(());
-            }
-            self.fetch(turn, repository, remote, Want::Branch(branch))?;
-            if turn.has(repository, id)? {
-                return self.consolidate(turn, repository);
-            }
-            let text = format!("{branch} has moved away from {id}");
-            Err(Error::Missing { remote: remote.shown().to_owned(), text })
-        })
-    }
-
-    /// Runs work on the mirror's repository, and once more on a new one if the mirror turns out to be damaged.
-    fn on_repository<T>(
-        &self,
-        turn: &Turn,
-        remote: &Remote,
-        work: impl Fn(&Repository) -> Result<T, Error>,
-    ) -> Result<T, Error> {
-        match turn.repository().and_then(|repository| work(&repository)) {
-            Err(Error::Mirror { .. }) => {}
-            other => return other,
-        }
-        self.git.0.counts.rebuilt.fetch_add(1, Ordering::Relaxed);
-        // What cannot be stored in an empty repository is no fault of the mirror.
-        turn.rebuild(|fresh| {
-            work(fresh).map_err(|error| match error {
-                Error::Mirror { text, .. } => Error::unreachable(remote.shown(), text),
-                other => other,
-            })
-        })
-    }
-
-    fn fetch(&self, turn: &Turn, repository: &Repository, remote: &Remote, want: Want<'_>) -> Result<(), Error> {
-        self.git.0.counts.fetches.fetch_add(1, Ordering::Relaxed);
-        let (id, source) = match remote.address() {
-            Address::Local(path) => {
-                (want.among(remote, &local::advertise(remote.shown(), path)?)?, Source::Local(path))
-            }
-            _ => {
-                let (wire, found) = Wire::open(remote, Service::Upload, self)?;
-                match want.among(remote, &found) {
-                    Ok(id) => (id, Source::Wire(wire, found)),
-                    Err(error) => {
-                        wire.farewell();
-                        return Err(error);
-                    }
-                }
-            }
-        };
-        match source {
-            Source::Wire(wire, _) if turn.has(repository, id)? => wire.farewell(),
-            Source::Wire(wire, found) => self.receive(turn, repository, remote, id, wire, &found)?,
-            Source::Local(path) if !turn.has(repository, id)? => {
-                local::fetch(remote.shown(), path, turn, repository, id)?;
-            }
-            Source::Local(_) => {}
-        }
-        if !turn.has(repository, id)? {
-            return Err(Error::nonsense(remote.shown(), "the pack lacks the commit"));
-        }
-        match want {
-            Want::Branch(branch) => turn.set_tip(repository, branch, id),
-            Want::Commit(_) => Ok(()),
-        }
-    }
-
-    fn receive(
-        &self,
-        turn: &Turn,
-        repository: &Repository,
-        remote: &Remote,
-        id: CommitId,
-        wire: Wire,
-        found: &Advertised,
-    ) -> Result<(), Error> {
-        let haves = turn.haves(repository)?;
-        let odb = repository.odb().map_err(|e| turn.damaged(&e))?;
-        let mut writer = odb.packwriter().map_err(|e| turn.damaged(&e))?;
-        let mut sink = Sink { writer: &mut writer, shown: remote.shown() };
-        talk::fetch(remote, wire, &found.capabilities, &[id], &haves, &mut sink)?;
-        writer.commit().map(drop).map_err(|e| turn.damaged(&e))
-    }
-
-    fn consolidate(&self, turn: &Turn, repository: &Repository) -> Result<(), Error> {
-        if turn.consolidate(repository)? {
-            self.git.0.counts.consolidated.fetch_add(1, Ordering::Relaxed);
-        }
-        Ok(())
-    }
-}
-
-/// What is fetched: a branch where it is now, or a commit, which hosts give if some ref reaches it.
-#[derive(Clone, Copy)]
-pub(super) enum Want<'w> {
-    Branch(&'w str),
-    Commit(CommitId),
-}
-
-impl Want<'_> {
-    fn among(self, remote: &Remote, found: &Advertised) -> Result<CommitId, Error> {
-        match self {
-            Want::Commit(id) => Ok(id),
-            Want::Branch(branch) => found.branches.get(branch).copied().ok_or_else(|| Error::Missing {
-                remote: remote.shown().to_owned(),
-                text: format!("no branch {branch}"),
-            }),
-        }
-    }
-}
-
-enum Source<'p> {
-    Wire(Wire, Advertised),
-    Local(&'p std::path::Path),
-}
-
-/// Gives failures of storing a name of their own: they may be the mirror's fault.
-struct Sink<'w, W> {
-    writer: &'w mut W,
-    shown: &'w str,
-}
-
-impl<W: Write> Write for Sink<'_, W> {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.writer.write(bytes).map_err(|e| Error::mirror(self.shown, format!("storing a pack: {e}")).into())
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        self.writer.flush()
-    }
-}
-
-impl CommitId {
-    /// What stands for "does not exist" on the wire.
-    pub(super) const ZERO: CommitId = CommitId([0; 20]);
-}
-
-impl fmt::Display for CommitId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&data_encoding::HEXLOWER.encode(&self.0))
-    }
-}
-
-impl fmt::Debug for CommitId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{self}")
-    }
-}
-
-/// The text is not 40 hex digits.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("not a commit id of 40 hex digits")]
-pub struct NoCommitId;
-
-impl FromStr for CommitId {
-    type Err = NoCommitId;
-
-    fn from_str(text: &str) -> Result<CommitId, NoCommitId> {
-        let bytes = data_encoding::HEXLOWER_PERMISSIVE.decode(text.as_bytes()).map_err(|_| NoCommitId)?;
-        bytes.try_into().map(CommitId).map_err(|_| NoCommitId)
-    }
-}
-
-impl From<Oid> for CommitId {
-    fn from(id: Oid) -> CommitId {
-        let mut bytes = [0; 20];
-        bytes.copy_from_slice(id.as_bytes());
-        CommitId(bytes)
-    }
-}
-
-impl From<CommitId> for Oid {
-    fn from(id: CommitId) -> Oid {
-        Oid::from_bytes(&id.0).unwrap_or(Oid::ZERO_SHA1)
     }
 }

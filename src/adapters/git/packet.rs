@@ -400,4 +400,25 @@ mod tests {
         let mut band = SideBand::new("r", wire.as_slice());
         assert!(band.read_to_end(&mut Vec::new()).is_err() && band.fatal);
     }
+
+    proptest::proptest! {
+        #[test]
+        fn whatever_a_server_sends_is_an_answer_or_an_error(bytes in proptest::collection::vec(proptest::num::u8::ANY, 0..300)) {
+            // As raw bytes, and as the payload of packet lines, which gets further.
+            let mut framed = Vec::new();
+            for piece in bytes.chunks(40) {
+                framed.extend_from_slice(format!("{:04x}", piece.len() + 4).as_bytes());
+                framed.extend_from_slice(piece);
+            }
+            framed.extend_from_slice(FLUSH);
+            for wire in [bytes, framed] {
+                let _ = advertisement("r", &mut wire.as_slice(), None);
+                let _ = advertisement("r", &mut wire.as_slice(), Some("git-upload-pack"));
+                let _ = report("r", &mut wire.as_slice(), "refs/heads/m");
+                let _ = SideBand::new("r", wire.as_slice()).read_to_end(&mut Vec::new());
+                let shown = clean(&wire, 100);
+                proptest::prop_assert!(shown.len() <= 100 && !shown.chars().any(char::is_control));
+            }
+        }
+    }
 }

@@ -13,6 +13,9 @@ pub struct Settings {
     pub known_hosts: PathBuf,
     /// OpenSSH client configuration; read anew for every connection; need not exist.
     pub ssh_config: PathBuf,
+    /// How many commits of a branch's history are fetched at first (`--git-depth`); `None`: all of it, which costs once
+    /// what it costs and makes every later fetch cheaper. A branch below it is not rewound, only grows.
+    pub depth: Option<u32>,
     /// Bound of connecting and of every silence.
     pub request_timeout: Duration,
     /// Bound of a whole operation.
@@ -36,6 +39,7 @@ impl Settings {
             state_dir: state_dir.into(),
             known_hosts: PathBuf::from("/app/config/ssh/ssh_known_hosts"),
             ssh_config: PathBuf::from("/app/.ssh/config"),
+            depth: None,
             request_timeout: Duration::from_secs(15),
             operation_timeout: Duration::from_secs(90),
             grace: Duration::from_secs(10),

@@ -5,6 +5,7 @@ use super::packet::{Advertised, Capabilities, FLUSH, Packet, Report, SideBand, n
 use super::remote::Remote;
 use super::wire::{Failure, Service, Wire};
 use super::{CommitId, Context};
+use std::collections::BTreeSet;
 use std::io::{self, Read, Write};
 
 /// Bytes of one pack (§25).
@@ -19,16 +20,45 @@ pub(super) fn advertise(remote: &Remote, context: &Context) -> Result<Advertised
     Ok(found)
 }
 
-/// Fetches what is missing for `wants`, given that `haves` are there; the pack goes to `sink`.
+/// What a fetch is about.
+pub(super) struct Wanted {
+    /// The commit.
+    pub(super) id: CommitId,
+    /// Commits that are there already.
+    pub(super) haves: Vec<CommitId>,
+    /// Commits whose parents are not there.
+    pub(super) shallow: BTreeSet<CommitId>,
+    /// How much of the history to get; `None`: all that is missing.
+    pub(super) depth: Option<u32>,
+}
+
+/// Fetches what is missing; the pack goes to `sink`. Gives the commits whose parents are not there afterwards.
 pub(super) fn fetch(
     remote: &Remote,
     mut wire: Wire,
     capabilities: &Capabilities,
-    wants: &[CommitId],
-    haves: &[CommitId],
+    wanted: Wanted,
     sink: &mut dyn Write,
-) -> Result<(), Error> {
+) -> Result<BTreeSet<CommitId>, Error> {
     let shown = remote.shown();
+    let deepening = wanted.depth.filter(|_| capabilities.has("shallow"));
+    let answer = wire.ask(request(capabilities, &wanted, deepening), &[]).map_err(|failure| failure.error)?;
+    let mut answer = io::BufReader::with_capacity(64 << 10, answer);
+    let mut shallow = wanted.shallow;
+    if deepening.is_some() {
+        read_boundary(shown, &mut answer, &mut shallow)?;
+    }
+    skip_acknowledgements(shown, &mut answer)?;
+    if capabilities.has("side-band-64k") {
+        let mut band = SideBand::new(shown, answer);
+        copy_pack(shown, &mut band, sink)?;
+    } else {
+        copy_pack(shown, &mut answer, sink)?;
+    }
+    Ok(shallow)
+}
+
+fn request(capabilities: &Capabilities, wanted: &Wanted, deepening: Option<u32>) -> Vec<u8> {
     let mut chosen = String::new();
     for name in ["multi_ack_detailed", "side-band-64k", "thin-pack", "ofs-delta", "no-progress"] {
         if capabilities.has(name) {
@@ -41,23 +71,35 @@ pub(super) fn fetch(
         chosen.push_str(AGENT);
     }
     let mut request = Vec::new();
-    for (n, want) in wants.iter().enumerate() {
-        put(&mut request, &format!("want {want}{}\n", if n == 0 { &chosen } else { "" }));
+    put(&mut request, &format!("want {}{chosen}\n", wanted.id));
+    for id in wanted.shallow.iter().filter(|_| capabilities.has("shallow")) {
+        put(&mut request, &format!("shallow {id}\n"));
+    }
+    if let Some(depth) = deepening {
+        put(&mut request, &format!("deepen {depth}\n"));
     }
     request.extend_from_slice(FLUSH);
-    for have in haves {
+    for have in &wanted.haves {
         put(&mut request, &format!("have {have}\n"));
     }
     put(&mut request, "done\n");
-    let answer = wire.ask(request, &[]).map_err(|failure| failure.error)?;
-    let mut answer = io::BufReader::with_capacity(64 << 10, answer);
-    skip_acknowledgements(shown, &mut answer)?;
-    if capabilities.has("side-band-64k") {
-        let mut band = SideBand::new(shown, answer);
-        copy_pack(shown, &mut band, sink)
-    } else {
-        copy_pack(shown, &mut answer, sink)
+    request
+}
+
+/// The answer to `deepen`: where history ends now, and where it no longer does.
+fn read_boundary(shown: &str, answer: &mut impl Read, shallow: &mut BTreeSet<CommitId>) -> Result<(), Error> {
+    while let Packet::Line(line) = next(shown, answer)? {
+        let line = String::from_utf8_lossy(&line).trim_end().to_owned();
+        let (word, id) = line.split_once(' ').unwrap_or((&line, ""));
+        let id = id.parse::<CommitId>();
+        match (word, id) {
+            ("shallow", Ok(id)) if shallow.len() < 100_000 => drop(shallow.insert(id)),
+            ("unshallow", Ok(id)) => drop(shallow.remove(&id)),
+            ("ERR", _) => return Err(super::packet::denied(shown, line.as_bytes())),
+            _ => return Err(Error::nonsense(shown, "no boundary where one must be")),
+        }
     }
+    Ok(())
 }
 
 /// Up to the last `ACK` or `NAK`; those before it carry a word at the end.

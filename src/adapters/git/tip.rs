@@ -3,13 +3,12 @@
 
 use super::CommitId;
 use super::error::{Error, clean};
-use super::mirror::{Mirror, Turn};
+use super::mirror::{Lock, Mirror, Turn};
 use super::remote::Remote;
 use crate::core::writeback::{Entry, Tree, TreeError};
 use git2::{ObjectType, Oid, Repository};
 use std::collections::HashMap;
 use std::fmt;
-use std::fs::File;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 /// Limits of §25: an edited file, the depth of a path; and of a folder, so that no tree object fills the memory.
@@ -31,7 +30,7 @@ struct Inner {
     root: Oid,
     repository: Mutex<Repository>,
     folders: Mutex<Folders>,
-    _lease: File,
+    _lease: Lock,
 }
 
 #[derive(Default)]

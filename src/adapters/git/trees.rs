@@ -220,4 +220,45 @@ mod tests {
         folder.set(b"a0", 0o100_755, id);
         assert_eq!(folder.lines.len(), 5);
     }
+
+    /// The same edits by libgit2's own means.
+    fn by_libgit2(repository: &Repository, root: Oid, files: &[(Vec<&'static str>, u8)]) -> Option<Oid> {
+        let mut updates = git2::build::TreeUpdateBuilder::new();
+        for (parts, content) in files {
+            let blob = repository.blob(&[*content]).ok()?;
+            updates.upsert(parts.join("/"), blob, git2::FileMode::Blob);
+        }
+        updates.create_updated(repository, &repository.find_tree(root).ok()?).ok()
+    }
+
+    proptest::proptest! {
+        #![proptest_config(proptest::prelude::ProptestConfig::with_cases(48))]
+        #[test]
+        fn git_6_trees_are_those_libgit2_would_write(
+            steps in proptest::collection::vec(
+                (proptest::collection::vec(proptest::sample::select(vec!["a", "a.b", "a-", "a0", "b", "Z", "ä"]), 1..4), 0u8..4),
+                1..24,
+            )
+        ) {
+            let dir = tempfile::tempdir().unwrap();
+            let turn = Turn::below(dir.path());
+            let repository = turn.repository().unwrap();
+            let odb = repository.odb().unwrap();
+            let mut root = repository.find_tree(repository.treebuilder(None).unwrap().write().unwrap()).unwrap().id();
+            let mut trees = Trees::of(&turn, &repository, &odb, root);
+            for step in &steps {
+                let (parts, content) = step;
+                match trees.standing(parts) {
+                    // A file where a folder must be, or the other way round: refused, and nothing changes.
+                    Err(Error::Refused(refusal)) => proptest::prop_assert_eq!(refusal.kind, "path-not-regular"),
+                    Err(other) => panic!("{other}"),
+                    Ok(_) => {
+                        trees.put(parts, &[*content], 0o100_644).unwrap();
+                        root = by_libgit2(&repository, root, std::slice::from_ref(step)).expect("it accepts what we do");
+                    }
+                }
+                proptest::prop_assert_eq!(trees.finish().unwrap(), root);
+            }
+        }
+    }
 }

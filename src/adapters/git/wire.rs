@@ -54,13 +54,13 @@ impl Failure {
 
 /// A conversation after the advertisement.
 pub(super) enum Wire {
-    Http(HttpWire),
+    Http(Box<HttpWire>),
     Ssh(Box<SshWire>),
 }
 
 /// The answer to the one request.
 pub(super) enum Answer<'w> {
-    Http(HttpBody),
+    Http(Box<HttpBody>),
     Ssh(&'w mut SshWire),
 }
 
@@ -84,7 +84,7 @@ impl Wire {
                 // To the end, so that the connection can be used again.
                 io::copy(&mut buffered.take(1 << 10), &mut io::sink())
                     .map_err(|e| super::error::from_io(remote.shown(), e))?;
-                Ok((Wire::Http(wire), found))
+                Ok((Wire::Http(Box::new(wire)), found))
             }
             Address::Ssh(_) => {
                 let mut wire = SshWire::open(remote, service, context)?;
@@ -100,7 +100,7 @@ impl Wire {
         match self {
             Wire::Http(wire) => {
                 head.extend_from_slice(pack);
-                wire.ask(head).map(Answer::Http)
+                wire.ask(head).map(|body| Answer::Http(Box::new(body)))
             }
             Wire::Ssh(wire) => {
                 wire.send(&[&head, pack]).map_err(Failure::after)?;

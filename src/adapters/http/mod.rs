@@ -104,11 +104,16 @@ impl Http {
         self.0.pool.len()
     }
 
+    /// `trust` as it holds at `host`: its private roots replace the system's, and join those of trust settings that
+    /// add to the system's (registries: `/app/config/tls/<host>` is extra trust, image-updates.md §9).
     fn effective(&self, host: &str, trust: &Trust) -> Trust {
-        match self.host_roots(host) {
-            Some(pems) if !trust.insecure => Trust { roots: Roots::Only(pems), ..trust.clone() },
-            _ => trust.clone(),
-        }
+        let Some(pems) = self.host_roots(host).filter(|_| !trust.insecure) else { return trust.clone() };
+        let roots = match &trust.roots {
+            Roots::System => Roots::Only(pems),
+            Roots::Also(more) => Roots::Also(more.iter().cloned().chain(pems).collect()),
+            Roots::Only(own) => Roots::Only(own.clone()),
+        };
+        Trust { roots, ..trust.clone() }
     }
 }
 

@@ -289,3 +289,40 @@ async fn git_15_descends_settles_an_open_push() {
     assert!(!bench.git.descends(&now, lost.tip).await.unwrap());
     assert!(!bench.git.descends(&now, id(&"7".repeat(40))).await.unwrap());
 }
+
+#[tokio::test]
+async fn git_5_with_a_depth_only_the_end_of_the_history_is_fetched() {
+    let server = GitHttp::start("robot", "secret");
+    let repository = server.repository("config.git");
+    let mut commits = Vec::new();
+    for n in 0..30 {
+        commits.push(repository.commit("main", &format!("commit {n}"), &[("a", &n.to_string())]));
+    }
+    repository.git(&["branch", "old", &commits[5]]);
+    let bench = Bench::trusting_with(&server, |settings| settings.depth = Some(3));
+    let remote = remote(&server.url("config.git"), &[("username", "robot"), ("password", "secret")]);
+    let log = || {
+        let output =
+            Command::new("git").args(["log", "--format=%s", "--glob=refs/tips"]).current_dir(bench.mirror()).output();
+        let output = output.unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap().lines().map(str::to_owned).collect::<Vec<_>>()
+    };
+    bench.tip(&remote, "main").await;
+    assert_eq!(log(), ["commit 29", "commit 28", "commit 27"]);
+    let head = repository.commit("main", "commit 30", &[("a", "30")]);
+    let tip = bench.tip(&remote, "main").await;
+    assert_eq!(log(), ["commit 30", "commit 29", "commit 28", "commit 27"], "later fetches bring what is new");
+    assert!(bench.git.descends(&tip, id(&commits[29])).await.unwrap());
+    assert!(!bench.git.descends(&tip, id(&commits[3])).await.unwrap());
+    let old = bench.tip(&remote, "old").await;
+    assert_eq!(old.read("a").unwrap(), b"5");
+    assert_eq!(log().len(), 7, "{:?}", log());
+    let made = chain(&bench.git, &bench.tip(&remote, "main").await, &[("a", "31"), ("b", "1")]).await;
+    bench.git.push(&remote, "main", Some(id(&head)), &made).await.unwrap();
+    assert_eq!(repository.log("main").len(), 33);
+    repository.check();
+    let again = bench.tip(&remote, "main").await;
+    assert_eq!((again.id(), bench.counts().rebuilt), (made.tip, 0));
+    assert_eq!(bench.git.metadata(&remote, None, &commits[10]).await.unwrap().message, "commit 10");
+}

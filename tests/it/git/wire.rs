@@ -145,7 +145,8 @@ async fn git_11_answers_to_a_push_that_say_nothing_are_unknown() {
         typed(&format!("application/x-{service}-advertisement"), refs(service, &lines))
     });
     type Answer = fn() -> front::Response;
-    let answers: [(&str, Answer, fn(&PushError) -> bool); 7] = [
+    type Right = fn(&PushError) -> bool;
+    let answers: [(&str, Answer, Right); 7] = [
         ("502", || front::text(502, "gateway"), |e| matches!(e, PushError::Unknown(_))),
         ("504", || front::text(504, "gateway"), |e| matches!(e, PushError::Unknown(_))),
         ("html", || typed("text/html", b"<html>".to_vec()), |e| matches!(e, PushError::Unknown(_))),

@@ -1,0 +1,1 @@
+//! Registries against the stand-in, well-behaved and scripted.
