@@ -204,11 +204,15 @@ impl Metrics {
         self.rounds.inc();
     }
 
-    /// Requests to a registry since the last call.
-    pub fn registry(&self, host: &str, requests: u64, failed: u64) {
-        let labels = RegistryHost { registry: host.to_owned() };
-        self.registry_requests.get_or_create(&labels).inc_by(requests);
-        self.registry_failures.get_or_create(&labels).inc_by(failed);
+    /// Requests to a registry since the start.
+    pub fn registry_totals(&self, host: &str, requests: u64) {
+        let counter = self.registry_requests.get_or_create_owned(&RegistryHost { registry: host.to_owned() });
+        counter.inc_by(requests.saturating_sub(counter.get()));
+    }
+
+    /// One request to a registry that was not answered as it should be.
+    pub fn registry_failed(&self, host: &str) {
+        self.registry_failures.get_or_create(&RegistryHost { registry: host.to_owned() }).inc();
     }
 
     /// The text of the endpoint, after taking the gauges from the status.

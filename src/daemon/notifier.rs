@@ -12,6 +12,7 @@ use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::commits::CommitSource;
+use super::delivery::{Rendered, Unrendered};
 use super::metrics::Metrics;
 use super::rules::Compiled;
 use super::status::{Board, Progress};
@@ -19,7 +20,6 @@ use super::watcher::{Applications, Seen};
 use crate::adapters::store::{Plan, Store};
 use crate::core::application::{AppKey, Application};
 use crate::core::notify::catalog::{self, Topic};
-use crate::core::notify::message::Message;
 use crate::core::notify::row::Row;
 use crate::core::notify::variables::{Commits, Facts};
 use crate::core::notify::{self, Evaluation, identity};
@@ -209,11 +209,14 @@ impl Evaluator {
 
     /// Renders a row that was planned without its text (TPL-09, HLP-05). A failed look-up gives a placeholder, never a
     /// lost message.
-    pub async fn render(&self, row: &Row, packed: &[u8]) -> Result<Message, String> {
+    pub async fn render_row(&self, row: &Row, packed: Option<&[u8]>) -> Result<Rendered, Unrendered> {
         let compiled = self.rules.borrow().clone();
-        let app = Application::unpack(packed).map_err(|p| p.text)?;
+        let Some(packed) = packed else {
+            return Err(Unrendered::Parked("the Application's version is no longer kept".to_owned()));
+        };
+        let app = Application::unpack(packed).map_err(|p| Unrendered::Parked(p.text))?;
         let Some(kind) = compiled.notifications.rules.services.get(&row.service).copied() else {
-            return Err(format!("there is no service `{}`", row.service));
+            return Err(Unrendered::Parked(format!("there is no service `{}`", row.service)));
         };
         let mut commits = Commits::new();
         loop {
@@ -226,8 +229,8 @@ impl Evaluator {
             let wanted: Vec<String> = facts.take_wanted().into_iter().filter(|id| !commits.contains_key(id)).collect();
             if wanted.is_empty() {
                 return match rendering.failed {
-                    Some(reason) => Err(reason),
-                    None => Ok(rendering.message),
+                    Some(reason) => Err(Unrendered::Parked(reason)),
+                    None => Ok(Rendered { message: rendering.message, keep: !rendering.secret }),
                 };
             }
             for id in wanted {

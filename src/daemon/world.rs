@@ -7,11 +7,13 @@ use std::sync::{Arc, RwLock};
 use futures::StreamExt;
 use tokio_util::sync::CancellationToken;
 
+use super::delivery::Tally;
 use super::metrics::Metrics;
 use super::notifier::{self, Projects};
 use super::status::Board;
 use crate::adapters::cluster::{Cluster, DocumentEvent, SecretObject};
 use crate::adapters::git::Git;
+use crate::adapters::http::Http;
 use crate::adapters::registry::Registries;
 use crate::adapters::store::Store;
 use crate::config::settings::{Settings, Source};
@@ -40,6 +42,10 @@ pub struct World {
     pub metrics: Arc<Metrics>,
     /// For faces.
     pub board: Board,
+    /// The one HTTP client.
+    pub http: Http,
+    /// Delivery's figures.
+    pub tally: Arc<Tally>,
     /// The commit message's template, if one is configured and good.
     pub template: Arc<RwLock<Option<String>>>,
 }
