@@ -30,12 +30,23 @@ pub(super) enum Style {
 #[derive(Clone, Debug)]
 pub(super) enum Kind {
     /// `text` is the value after escapes and folding.
-    Scalar { text: String, style: Style },
+    Scalar {
+        text: String,
+        style: Style,
+    },
     /// Entries in order, keys of any kind.
-    Map { flow: bool, entries: Vec<(Node, Node)> },
-    Seq { flow: bool, items: Vec<Node> },
+    Map {
+        flow: bool,
+        entries: Vec<(Node, Node)>,
+    },
+    Seq {
+        flow: bool,
+        items: Vec<Node>,
+    },
     /// The number of the anchor it names.
-    Alias { anchor: usize },
+    Alias {
+        anchor: usize,
+    },
 }
 
 /// An explicit tag.
@@ -169,7 +180,7 @@ impl Stream {
         for next in Parser::new_from_str_with_options(text, options) {
             match next {
                 Ok((event, span)) => builder.take(event, span)?,
-                Err(error) => return Err(unparsable(text, error.marker().line(), error.info())),
+                Err(error) => return Err(unparsable(text, error.marker().line(), &error.info())),
             }
         }
         let stream = Stream { roots: builder.roots, anchors: builder.anchors };

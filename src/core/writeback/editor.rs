@@ -80,20 +80,27 @@ impl Editor {
         let node = self.node(way)?;
         if let Kind::Alias { anchor } = node.kind {
             let line = node.line;
-            let target = self.stream.anchored(anchor).filter(|w| {
-                self.root().and_then(|r| r.at(w)).is_some_and(|n| matches!(n.kind, Kind::Scalar { .. }))
-            });
+            let target = self
+                .stream
+                .anchored(anchor)
+                .filter(|w| self.root().and_then(|r| r.at(w)).is_some_and(|n| matches!(n.kind, Kind::Scalar { .. })));
             let Some(target) = target else {
-                return Err(Refusal::new("yaml-unsafe", "the value is an alias of something that is no scalar").at(line));
+                return Err(
+                    Refusal::new("yaml-unsafe", "the value is an alias of something that is no scalar").at(line)
+                );
             };
-            return self.set(&target, text);
+            return self.set_shared(&target, text, Some(way));
         }
+        self.set_shared(way, text, None)
+    }
+
+    fn set_shared(&mut self, way: &[usize], text: &str, from: Option<&[usize]>) -> Result<bool, Refusal> {
         let Some(replacement) = self.replacement(way, text)? else { return Ok(false) };
         let mut expected = self.stream.roots.clone();
         if let Some(node) = expected.first_mut().and_then(|r| r.at_mut(way)) {
             node.kind = Kind::Scalar { text: text.to_owned(), style: Style::AnyString };
         }
-        let shared = self.sharing(way);
+        let shared = self.sharing(way, from);
         self.apply(vec![replacement], expected)?;
         self.warnings.extend(shared);
         Ok(true)
@@ -103,7 +110,9 @@ impl Editor {
     pub(super) fn set_true(&mut self, way: &[usize]) -> Result<bool, Refusal> {
         let node = self.node(way)?;
         match &node.kind {
-            Kind::Scalar { text, style: Style::Plain } if matches!(text.as_str(), "true" | "True" | "TRUE") => Ok(false),
+            Kind::Scalar { text, style: Style::Plain } if matches!(text.as_str(), "true" | "True" | "TRUE") => {
+                Ok(false)
+            }
             Kind::Scalar { style: Style::Plain | Style::Single | Style::Double, .. }
                 if node.tag.is_none() && node.start < node.end =>
             {
@@ -187,12 +196,10 @@ impl Editor {
             self.lines_after(self.entry_end(k, v), &value.block_entry(key, column, self.step()))
         };
         let mut expected = self.stream.roots.clone();
-        if let Some(Kind::Map { entries, .. }) =
-            expected.first_mut().and_then(|r| r.at_mut(way)).map(|n| &mut n.kind)
-        {
+        if let Some(Kind::Map { entries, .. }) = expected.first_mut().and_then(|r| r.at_mut(way)).map(|n| &mut n.kind) {
             entries.insert(after, (fresh::string(key), value.node()));
         }
-        let shared = self.sharing(way);
+        let shared = self.sharing(way, None);
         self.apply(vec![splice], expected)?;
         self.warnings.extend(shared);
         Ok(())
@@ -280,7 +287,8 @@ impl Editor {
         let splice = if *flow {
             match items.get(index) {
                 Some(next) => {
-                    let start = next.anchor.and_then(|a| self.stream.anchors.get(&a)).map_or(next.start, |a| a.span.start);
+                    let start =
+                        next.anchor.and_then(|a| self.stream.anchors.get(&a)).map_or(next.start, |a| a.span.start);
                     (start..start, format!("{}, ", value.flow()))
                 }
                 None => match items.last() {
@@ -346,9 +354,7 @@ impl Editor {
             }
         };
         let mut expected = self.stream.roots.clone();
-        if let Some(Kind::Map { entries, .. }) =
-            expected.first_mut().and_then(|r| r.at_mut(way)).map(|n| &mut n.kind)
-        {
+        if let Some(Kind::Map { entries, .. }) = expected.first_mut().and_then(|r| r.at_mut(way)).map(|n| &mut n.kind) {
             entries.remove(index);
         }
         self.apply(vec![(range, String::new())], expected)
@@ -413,29 +419,33 @@ impl Editor {
         (0..way.len()).filter_map(|n| root.at(&way[..n])).any(is_flow)
     }
 
-    /// YML-4: what else changes its meaning because the node at `way`, or one around it, is anchored.
-    fn sharing(&self, way: &[usize]) -> Vec<Problem> {
+    /// YML-4: what else changes its meaning because the node at `way`, or one around it, is anchored. `from` is the
+    /// alias through which the edit came.
+    fn sharing(&self, way: &[usize], from: Option<&[usize]>) -> Vec<Problem> {
         let Some(root) = self.root() else { return Vec::new() };
-        (0..=way.len())
-            .filter_map(|n| Some((n, root.at(&way[..n])?.anchor?)))
-            .filter_map(|(n, anchor)| {
-                let uses = self.stream.uses(anchor);
-                let places: Vec<String> =
-                    uses.iter().map(|(way, line)| format!("{} (line {line})", self.dotted(way))).collect();
-                let name = self.stream.anchors.get(&anchor).map_or("", |a| a.name.as_str());
-                let what = if n == way.len() { "the value" } else { "the map around the value" };
-                (!uses.is_empty()).then(|| {
-                    let others = if uses.len() == 1 { "1 other use" } else { "other uses" };
-                    let count = if uses.len() == 1 { String::new() } else { format!("{} ", uses.len()) };
-                    let text =
-                        format!("{what} is anchored as &{name} and has {count}{others}: {}", places.join(", "));
-                    let line = self.node(way).map_or(1, |n| n.line);
-                    let mut problem = Problem::warning("anchor-shared", text);
-                    problem.line = Some(line);
-                    problem
-                })
-            })
-            .collect()
+        let anchored = (0..=way.len()).filter_map(|n| Some((n, root.at(&way[..n])?.anchor?)));
+        anchored.filter_map(|(n, anchor)| self.shared_anchor(way, n, anchor, from)).collect()
+    }
+
+    fn shared_anchor(&self, way: &[usize], depth: usize, anchor: usize, from: Option<&[usize]>) -> Option<Problem> {
+        let mut uses = self.stream.uses(anchor);
+        if uses.is_empty() {
+            return None;
+        }
+        let line = self.node(way).map_or(1, |n| n.line);
+        if let Some(from) = from.filter(|_| depth == way.len()) {
+            uses.retain(|(way, _)| way != from);
+            uses.insert(0, (way.to_vec(), line));
+        }
+        let places: Vec<String> =
+            uses.iter().map(|(way, line)| format!("{} (line {line})", self.dotted(way))).collect();
+        let name = self.stream.anchors.get(&anchor).map_or("", |a| a.name.as_str());
+        let what = if depth == way.len() { "the value" } else { "a map around the value" };
+        let count = if uses.len() == 1 { "1 other use".to_owned() } else { format!("{} other uses", uses.len()) };
+        let text = format!("{what} is anchored as &{name} and has {count}: {}", places.join(", "));
+        let mut problem = Problem::warning("anchor-shared", text);
+        problem.line = Some(line);
+        Some(problem)
     }
 
     /// A way as people write it.

@@ -50,9 +50,7 @@ impl Fresh {
     /// The lines below the line of a key that stands at `column`: maps one step in, lists not indented.
     pub(super) fn block_value(&self, column: usize, step: usize) -> Vec<String> {
         match self {
-            Fresh::Map(entries) => {
-                entries.iter().flat_map(|(k, v)| v.block_entry(k, column + step, step)).collect()
-            }
+            Fresh::Map(entries) => entries.iter().flat_map(|(k, v)| v.block_entry(k, column + step, step)).collect(),
             Fresh::List(items) => items.iter().flat_map(|item| item.block_item(column, 2, step)).collect(),
             Fresh::Text(_) | Fresh::True => Vec::new(),
         }
@@ -65,9 +63,7 @@ impl Fresh {
             return vec![format!("{dash}{text}")];
         }
         let mut lines = match self {
-            Fresh::Map(entries) => {
-                entries.iter().flat_map(|(k, v)| v.block_entry(k, column + gap, step)).collect()
-            }
+            Fresh::Map(entries) => entries.iter().flat_map(|(k, v)| v.block_entry(k, column + gap, step)).collect(),
             _ => self.block_value(column + gap, step),
         };
         if let Some(first) = lines.first_mut() {
@@ -94,7 +90,9 @@ impl Fresh {
                 flow: false,
                 entries: entries.iter().map(|(k, v)| (string(k), v.node())).collect(),
             }),
-            Fresh::List(items) => Node::fresh(Kind::Seq { flow: false, items: items.iter().map(Fresh::node).collect() }),
+            Fresh::List(items) => {
+                Node::fresh(Kind::Seq { flow: false, items: items.iter().map(Fresh::node).collect() })
+            }
         }
     }
 }

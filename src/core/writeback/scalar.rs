@@ -55,8 +55,8 @@ pub(super) fn plain_safe(text: &str, flow: bool) -> bool {
     if flow && text.contains([',', '[', ']', '{', '}']) {
         return false;
     }
-    // Inside a flow collection `a:"b"` and the like read differently from parser to parser.
-    if flow && (text.contains(":\"") || text.contains(":'")) {
+    // Inside a flow collection `a:"b"` and `a:?b` read differently from parser to parser, or not at all.
+    if flow && [":\"", ":'", ":?"].iter().any(|pair| text.contains(pair)) {
         return false;
     }
     !matches!(text, "..." | "---") && is_string(text)
@@ -69,8 +69,7 @@ pub(super) fn is_string(text: &str) -> bool {
 
 /// Null, booleans of both versions, merge and value key, infinities.
 fn is_word(text: &str) -> bool {
-    const LOWER: [&str; 12] =
-        ["null", "true", "false", "yes", "no", "on", "off", "y", "n", ".inf", ".nan", "+.inf"];
+    const LOWER: [&str; 12] = ["null", "true", "false", "yes", "no", "on", "off", "y", "n", ".inf", ".nan", "+.inf"];
     if matches!(text, "" | "~" | "<<" | "=" | "-.inf" | "-.Inf" | "-.INF") {
         return true;
     }
