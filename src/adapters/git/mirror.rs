@@ -14,8 +14,9 @@ use super::settings::Deadline;
 use git2::{ErrorClass, ErrorCode, ObjectType, Oid, Repository, RepositoryInitOptions, RepositoryOpenFlags, Sort};
 use sha2::{Digest, Sha256};
 use std::collections::{BTreeSet, HashMap};
-use std::fs::{self, File, OpenOptions, TryLockError};
+use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::io;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
@@ -90,7 +91,8 @@ impl Turn {
     ) -> Result<Turn, Error> {
         let fail = |e: io::Error| Error::mirror(shown, e);
         if let Some(parent) = mirror.path.parent() {
-            fs::create_dir_all(parent).map_err(fail)?;
+            // Configuration repositories are nobody else's business.
+            DirBuilder::new().recursive(true).mode(0o700).create(parent).map_err(fail)?;
         }
         let lock = Lock::open(&mirror.beside(".lock")).map_err(fail)?;
         loop {
@@ -264,6 +266,9 @@ impl Turn {
             return Ok(false);
         }
         let small: Vec<&PathBuf> = all.iter().filter(|(_, size)| *size <= SMALL_PACK).map(|(path, _)| path).collect();
+        if small.len() < 2 {
+            return Ok(false);
+        }
         let mut objects = BTreeSet::new();
         for pack in &small {
             objects.extend(ids_of(&pack.with_extension("idx")).map_err(fail)?);

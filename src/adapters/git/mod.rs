@@ -39,6 +39,7 @@ pub use ssh_config::{HostSettings, SshConfig};
 pub use tip::Tip;
 
 use crate::adapters::http::Http;
+use crate::core::problem::Problem;
 use address::Address;
 use mirror::{Mirrors, Turn};
 use settings::Deadline;
@@ -117,6 +118,23 @@ impl Git {
             rebuilt: read(&counts.rebuilt),
             consolidated: read(&counts.consolidated),
         }
+    }
+
+    /// What is wrong with the files of [`Settings`], and what in them has no effect (GIT-4). Reads them.
+    pub fn notices(&self) -> Vec<Problem> {
+        let settings = &self.0.settings;
+        let mut problems = match std::fs::read_to_string(&settings.ssh_config) {
+            Ok(text) => SshConfig::parse(&text).1,
+            Err(_) => Vec::new(),
+        };
+        if let Ok(text) = std::fs::read_to_string(&settings.known_hosts) {
+            problems.extend(KnownHosts::parse(&text).unreadable.into_iter().map(|line| {
+                Problem::warning("config-invalid", "is no line of a known_hosts file; it has no effect")
+                    .in_object(settings.known_hosts.display().to_string())
+                    .at(u32::try_from(line).unwrap_or(u32::MAX), 1)
+            }));
+        }
+        problems
     }
 
     /// What the remote has right now: one ref advertisement, no fetch, no mirror.

@@ -3,7 +3,7 @@
 use super::error::{Error, PushError, clean, from_io};
 use super::packet::{Advertised, Capabilities, FLUSH, Packet, Report, SideBand, next, put, report};
 use super::remote::Remote;
-use super::wire::{Failure, Service, Wire};
+use super::wire::{Answer, Failure, Service, Wire};
 use super::{CommitId, Context};
 use std::collections::BTreeSet;
 use std::io::{self, Read, Write};
@@ -50,11 +50,11 @@ pub(super) fn fetch(
     }
     skip_acknowledgements(shown, &mut answer)?;
     if capabilities.has("side-band-64k") {
-        let mut band = SideBand::new(shown, answer);
-        copy_pack(shown, &mut band, sink)?;
+        copy_pack(shown, &mut SideBand::new(shown, &mut answer), sink)?;
     } else {
         copy_pack(shown, &mut answer, sink)?;
     }
+    read_to_end(answer);
     Ok(shallow)
 }
 
@@ -196,16 +196,32 @@ pub(super) fn push(remote: &Remote, context: &Context, update: &Update<'_>) -> R
     }
 }
 
-fn read_report(shown: &str, mut answer: impl Read, banded: bool, branch: &str) -> Result<(Report, String), Failure> {
+fn read_report(
+    shown: &str,
+    mut answer: io::BufReader<Answer<'_>>,
+    banded: bool,
+    branch: &str,
+) -> Result<(Report, String), Failure> {
     let name = format!("refs/heads/{branch}");
     if !banded {
-        return report(shown, &mut answer, &name).map(|report| (report, String::new())).map_err(Failure::after);
+        let found = report(shown, &mut answer, &name).map_err(Failure::after)?;
+        read_to_end(answer);
+        return Ok((found, String::new()));
     }
-    let mut band = SideBand::new(shown, answer);
+    let mut band = SideBand::new(shown, &mut answer);
     let found = report(shown, &mut band, &name).map_err(Failure::after)?;
-    // Hooks that run after the update may still talk; the connection is used again if it ends well.
+    // Hooks that run after the update may still talk.
     let _ = io::copy(&mut (&mut band).take(64 << 10), &mut io::sink());
-    Ok((found, clean(band.words(), 1 << 10)))
+    let words = clean(band.words(), 1 << 10);
+    read_to_end(answer);
+    Ok((found, words))
+}
+
+/// An http answer read to its very end leaves the connection to the next request. What fails here has no say.
+fn read_to_end(answer: io::BufReader<Answer<'_>>) {
+    if matches!(answer.get_ref(), Answer::Http(_)) {
+        let _ = io::copy(&mut answer.take(1 << 10), &mut io::sink());
+    }
 }
 
 /// The remote said no. Whether that was a lost race is told by where the branch is now, not by the words; only a lock

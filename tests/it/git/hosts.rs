@@ -218,12 +218,16 @@ async fn git_4_ssh_config_gives_host_user_port_and_key() {
     let url = server.url("app.git");
     let parsed = url::Url::parse(&url).unwrap();
     let text = format!(
-        "Host config.example\n  HostName 127.0.0.1\n  Port {}\n  User {}\n  IdentityFile {}\n",
+        "Host config.example\n  HostName 127.0.0.1\n  Port {}\n  User {}\n  IdentityFile {}\n  StrictHostKeyChecking no\n",
         parsed.port().unwrap(),
         parsed.username(),
         server.private_key_file().display()
     );
     std::fs::write(&bench.git.settings().ssh_config, text).unwrap();
+    std::fs::write(&bench.git.settings().known_hosts, server.known_host() + "\nnonsense\n").unwrap();
+    let notices = bench.git.notices();
+    let lines: Vec<Option<u32>> = notices.iter().map(|notice| notice.line).collect();
+    assert_eq!(lines, [Some(6), Some(2)], "{notices:?}");
     let short = remote(&format!("ssh://config.example{}", parsed.path()), &[("insecure", "false")]);
     assert!(bench.git.advertise(&short).await.unwrap().branches.contains_key("main"));
 }

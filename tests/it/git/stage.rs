@@ -83,3 +83,22 @@ async fn the_stage_hosts_faults_mean_what_real_ones_mean() {
     assert_eq!(host.unmet(), 0);
     assert_eq!(repository.log("main").len(), 4);
 }
+
+/// The test above runs no program of its own: its host is in the process. So whatever is started there, we started.
+#[test]
+fn no_process_and_no_worktree() {
+    let folder = tempfile::tempdir().unwrap();
+    let trace = folder.path().join("trace");
+    let ran = std::process::Command::new("strace")
+        .args(["-f", "-qq", "-e", "trace=execve,execveat,fork,vfork", "-o"])
+        .arg(&trace)
+        .arg(std::env::current_exe().unwrap())
+        .args(["--exact", "git::stage::the_stage_hosts_faults_mean_what_real_ones_mean"])
+        .output()
+        .unwrap();
+    let output = String::from_utf8_lossy(&ran.stdout);
+    assert!(ran.status.success() && output.contains("1 passed"), "{output}");
+    let trace = std::fs::read_to_string(trace).unwrap();
+    let calls: Vec<&str> = trace.lines().filter(|line| line.contains("exec") || line.contains("fork(")).collect();
+    assert_eq!(calls.len(), 1, "only the test itself is started:\n{}", calls.join("\n"));
+}
