@@ -226,6 +226,34 @@ async fn src_2_several_namespaces_are_one_stream_ready_when_all_are() {
 }
 
 #[tokio::test]
+async fn rbac_2_all_namespaces_take_a_cluster_role_without_secrets() {
+    let plane = ControlPlane::get().await;
+    let (ns, cluster) = installed("everywhere").await;
+    let elsewhere = plane.namespace("elsewhere").await;
+    elsewhere.apply_json(app("far")).await;
+    let mut events = cluster.applications(&Namespaces::All, None).boxed();
+    assert_eq!(word(&next(&mut events).await), "restarted");
+    match next(&mut events).await {
+        AppEvent::Down(text) => {
+            assert!(text.starts_with("list applications.argoproj.io in all namespaces: not permitted"), "{text}")
+        }
+        other => panic!("{other:?}"),
+    }
+    ns.apply_deploy("all-namespaces").await;
+    let words = words_until(&mut events, "ready").await;
+    assert!(words.contains(&"applied far".to_owned()), "{words:?}");
+    cluster.refresh(&key(&elsewhere, "far"), Refresh::Normal).await.expect("the ClusterRole grants it");
+    let error = cluster.secret(&elsewhere.name, "s").await.expect_err("no Secrets");
+    assert_eq!(error.code(), "kubernetes-forbidden");
+    for (verb, resource, granted) in
+        [("list", "secrets", false), ("get", "configmaps", false), ("create", "events", true)]
+    {
+        let asked = Access { namespace: None, ..access(verb, "", resource, "", None) };
+        assert_eq!(cluster.can(&asked).await.expect("an answer"), granted, "{asked}");
+    }
+}
+
+#[tokio::test]
 async fn ct_12_an_outage_is_told_and_loses_no_deletion() {
     let (ns, _) = installed("outage").await;
     for name in ["a", "b", "c"] {

@@ -53,7 +53,7 @@ impl fmt::Display for Refresh {
 /// A change of an object.
 #[derive(Clone, Copy, Debug)]
 pub enum Edit<'a> {
-    /// RFC 7386: what to merge in. Lists are replaced whole.
+    /// RFC 7386: the object to merge in. Lists are replaced whole.
     Merge(&'a Json),
     /// RFC 6902: operations one after the other; the way to change one entry of a list.
     Steps(&'a [Json]),
@@ -67,9 +67,11 @@ impl Cluster {
     pub async fn patch_application(&self, key: &AppKey, version: &str, edit: Edit<'_>) -> Result<String, Error> {
         match edit {
             Edit::Merge(patch) => {
-                let mut patch = patch.clone();
-                patch["metadata"]["resourceVersion"] = json!(version);
-                self.merge(key, &patch).await
+                let mut fields = patch.as_object().cloned().unwrap_or_default();
+                let mut metadata = fields.get("metadata").and_then(Json::as_object).cloned().unwrap_or_default();
+                metadata.insert("resourceVersion".to_owned(), json!(version));
+                fields.insert("metadata".to_owned(), Json::Object(metadata));
+                self.merge(key, &Json::Object(fields)).await
             }
             Edit::Steps(steps) => {
                 // Setting the version to a stale one is a conflict; a failed `test` would be 422 without a reason.
