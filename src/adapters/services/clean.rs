@@ -35,7 +35,15 @@ impl Cleaner {
         Cleaner { forms }
     }
 
+    /// Also where a text was cut in the middle of a secret.
     pub(super) fn clean(&self, text: &str) -> String {
-        self.forms.iter().fold(text.to_owned(), |text, form| text.replace(form.as_str(), "***"))
+        let mut text = self.forms.iter().fold(text.to_owned(), |text, form| text.replace(form.as_str(), "***"));
+        let beginnings = self.forms.iter().flat_map(|form| form.char_indices().map(|(end, _)| &form[..end]));
+        let cut = beginnings.filter(|part| part.len() >= SHORTEST && text.ends_with(part)).map(str::len).max();
+        if let Some(length) = cut {
+            text.truncate(text.len() - length);
+            text.push_str("***");
+        }
+        text
     }
 }

@@ -261,7 +261,7 @@ fn marked(message: &Message, context: &SendContext) -> Option<Message> {
         mark.push_str(" (possible repeat)");
     }
     if let Some(at) = context.delayed {
-        let _ = write!(mark, " (delayed, event at {at})");
+        let _ = write!(mark, " (delayed, event at {})", at.strftime("%Y-%m-%dT%H:%M:%SZ"));
     }
     if mark.is_empty() {
         return None;

@@ -9,6 +9,7 @@ use crate::core::event::{Kind, Place};
 use crate::core::notify::ledger::{Mark, Origin};
 use crate::core::notify::message::{DeliveryPolicy, Part, SlackPart, WebhookPart};
 use crate::core::notify::row::{Payload, RowState};
+use crate::core::retry::Retry;
 
 fn at(seconds: i64) -> Timestamp {
     Timestamp::from_second(1_767_225_600 + seconds).unwrap()

@@ -121,7 +121,8 @@ pub struct Parts {
     /// The working period of this process.
     pub epoch: Epoch,
     /// The services; swapped whole when the configuration changes. Rows that wait for a service which is new or has
-    /// changed are brought forward here.
+    /// changed are brought forward here. Must hold the first configuration before [`run`] starts: rows of services it
+    /// does not know wait a quarter of an hour.
     pub services: watch::Receiver<Arc<Services>>,
     /// Renders what was deferred.
     pub render: Render,
