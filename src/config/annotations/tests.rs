@@ -151,3 +151,13 @@ fn a_pasted_secret_is_not_repeated_whole() {
     ])));
     assert!(problems.iter().all(|p| !p.to_string().contains(&secret)));
 }
+
+#[test]
+fn compat_q20_a_bad_annotation_stops_the_application() {
+    let (none, problems) = settings(&application(&BTreeMap::from([
+        (full_key("image-list"), "a=nginx".to_owned()),
+        (full_key("force-update"), "yes".to_owned()),
+    ])));
+    assert!(none.is_none());
+    assert_eq!(problems.iter().map(|p| p.code).collect::<Vec<_>>(), ["config-invalid"]);
+}

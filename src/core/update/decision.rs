@@ -96,12 +96,20 @@ pub struct Change {
 impl Change {
     /// The value before, as text: empty if there was none.
     pub fn old_text(&self) -> String {
-        tag_text(self.old_tag.as_deref(), self.old_digest.as_deref())
+        value_text(self.old_tag.as_deref(), self.old_digest.as_deref())
     }
 
     /// The value after, as text.
     pub fn new_text(&self) -> String {
         self.new.tag_text()
+    }
+}
+
+/// A value that stands somewhere: unlike in a place for tags only, a digest alone is just that.
+fn value_text(tag: Option<&str>, digest: Option<&str>) -> String {
+    match (tag, digest) {
+        (None, Some(digest)) => digest.to_owned(),
+        _ => tag_text(tag, digest),
     }
 }
 
@@ -256,7 +264,7 @@ struct Current {
 
 impl Current {
     fn text(&self) -> String {
-        tag_text(self.tag.as_deref(), self.digest.as_deref())
+        value_text(self.tag.as_deref(), self.digest.as_deref())
     }
 }
 
@@ -329,7 +337,7 @@ fn differs_from_desired(image: &TrackedImage, desired: &Desired, chosen: &Candid
         _ => tag != Some(chosen.tag.as_str()),
     };
     differs.then(|| {
-        let held = tag_text(tag, desired.digest.as_deref());
+        let held = value_text(tag, desired.digest.as_deref());
         format!("{} holds {}", desired.place, if held.is_empty() { "no tag" } else { &held })
     })
 }

@@ -24,7 +24,7 @@ fn columns(line: &str) -> Vec<&str> {
 // -- versions and constraints
 
 #[test]
-fn version_parse_vectors() {
+fn compat_q18_version_parse_vectors() {
     for line in lines(fixture!("version/versions.txt")) {
         let (text, expected) = line.split_once(" | ").unwrap_or((line, ""));
         let parsed = Version::parse(text).map(|v| v.pre);
@@ -67,7 +67,7 @@ const V: &str = "0.0.0 0.0.3 0.0.4 0.2.3 0.2.9 0.3.0 1.0.0 1.1.9 1.2.0 1.2.3-alp
                  1.2.10-rc.1 1.3.0 1.20.0-alpine 1.20.5 1.20.7-alpine 2.0.0 2.3.5 2.4.0 3.1.0 11.0.5 11.1.1 11.2.0 12.0.0";
 
 #[test]
-fn semver_constraint_vectors() {
+fn compat_q17_semver_constraint_vectors() {
     let tags: Vec<Candidate> = V.split_whitespace().map(Candidate::named).collect();
     let mut rows = 0;
     for line in lines(fixture!("version/constraints.txt")) {
@@ -180,7 +180,7 @@ fn tag_1_tags_outside_the_grammar_are_dropped_and_counted() {
 }
 
 #[test]
-fn tag_3_allow_tags() {
+fn compat_q15_tag_3_allow_tags() {
     for (filter, tag, allowed, valid) in [
         ("regexp:^v[0-9]", "v1", true, true),
         ("regexp:^v[0-9]", "1", false, true),
@@ -219,7 +219,7 @@ fn tag_4_ignore_tags() {
 }
 
 #[test]
-fn glob_vectors_generated() {
+fn compat_q16_glob_vectors_generated() {
     let mut rows = 0;
     for line in lines(fixture!("selection/generated_globs.tsv")) {
         let cells: Vec<&str> = line.split('\t').collect();
@@ -333,4 +333,11 @@ fn strategies_by_name() {
     ] {
         assert_eq!(Strategy::parse(name), expected, "{name}");
     }
+}
+
+#[test]
+fn compat_q35_semver_without_constraint_takes_releases_only() {
+    let tags = named("1.0.0 1.1.0-rc.1");
+    assert_eq!(tag(&choose(Strategy::SemVer, "", &tags).1), Some("1.0.0"));
+    assert_eq!(tag(&choose(Strategy::SemVer, "*-0", &tags).1), Some("1.1.0-rc.1"));
 }

@@ -92,12 +92,29 @@ fn ref_5_canonical_equality_pairs() {
     }
 }
 
+fn parsed(text: &str) -> ImageRef {
+    ImageRef::parse_reference(text).unwrap_or_else(|p| panic!("{p}"))
+}
+
 #[test]
-fn compat_q1_q2_q3_docker_io_ports_and_library() {
-    let parse = |text| ImageRef::parse_reference(text).unwrap_or_default();
-    assert_eq!(parse("docker.io/x").canonical(), parse("x").canonical());
-    assert_eq!(parse("registry:5000/x:~1").registry.as_deref(), Some("registry:5000"));
-    assert_eq!(parse("docker.io/library/nginx:~1").canonical(), parse("nginx:1.0").canonical());
+fn compat_q1_docker_io_is_the_default() {
+    assert_eq!(parsed("docker.io/x").canonical(), parsed("x").canonical());
+}
+
+#[test]
+fn compat_q2_host_and_port_before_a_constraint() {
+    assert_eq!(parsed("registry:5000/x:~1").registry.as_deref(), Some("registry:5000"));
+}
+
+#[test]
+fn compat_q3_library_before_a_constraint() {
+    assert_eq!(parsed("docker.io/library/nginx:~1").canonical(), parsed("nginx:1.0").canonical());
+}
+
+#[test]
+fn compat_q4_a_digest_without_tag_is_said_as_latest_and_can_be_told() {
+    let image = parsed("nginx@sha256:abcde");
+    assert_eq!((image.tag_text().as_str(), image.is_digest_only()), ("latest@sha256:abcde", true));
 }
 
 #[test]
