@@ -178,10 +178,10 @@ impl Editor {
     pub(super) fn add_entry(&mut self, way: &[usize], after: usize, key: &str, value: Fresh) -> Result<(), Refusal> {
         let node = self.node(way)?;
         let Kind::Map { flow, entries } = &node.kind else { return Err(unexpected(node, self.key_text(way))) };
-        let after = if *flow || after > entries.len() || after == 0 { entries.len() } else { after };
+        let after = if after == 0 { entries.len() } else { after.min(entries.len()) };
         let splice = if *flow {
             let entry = format!("{}: {}", scalar::write(key, Style::Plain, true), value.flow());
-            match entries.last() {
+            match entries[..after].last() {
                 Some((k, v)) => {
                     let end = self.entry_end(k, v);
                     (end..end, format!(", {entry}"))
