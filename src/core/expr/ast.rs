@@ -321,25 +321,27 @@ fn write(out: &mut String, node: &Node, around: u16) {
         }
         Kind::List(nodes) => list(out, "[", nodes, "]"),
         Kind::Sum(nodes) => list(out, "sum([", nodes, "])"),
-        Kind::Map(pairs) => {
-            out.push('{');
-            for (i, (key, value)) in pairs.iter().enumerate() {
-                out.push_str(if i > 0 { ", " } else { "" });
-                match key.as_text() {
-                    Some(word) if identifier(word) => out.push_str(word),
-                    Some(word) => quote(out, word),
-                    None => {
-                        out.push('(');
-                        write(out, key, 0);
-                        out.push(')');
-                    }
-                }
-                out.push_str(": ");
-                write(out, value, 0);
-            }
-            out.push('}');
-        }
+        Kind::Map(pairs) => map(out, pairs),
     }
+}
+
+fn map(out: &mut String, pairs: &[(Node, Node)]) {
+    out.push('{');
+    for (i, (key, value)) in pairs.iter().enumerate() {
+        out.push_str(if i > 0 { ", " } else { "" });
+        match key.as_text() {
+            Some(word) if identifier(word) => out.push_str(word),
+            Some(word) => quote(out, word),
+            None => {
+                out.push('(');
+                write(out, key, 0);
+                out.push(')');
+            }
+        }
+        out.push_str(": ");
+        write(out, value, 0);
+    }
+    out.push('}');
 }
 
 fn binary(out: &mut String, op: Binary, left: &Node, right: &Node, around: u16) {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::ast::{Binary, Call, Kind, Node, Unary, print};
 use super::builtins;
 use super::nature::{Nature, Signature, method};
-use super::parser::Reject;
+use super::reject::Reject;
 use super::signature;
 use crate::core::problem::nearest;
 

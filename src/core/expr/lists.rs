@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::keyed::{Keyed, key};
 use super::machine::{MAX_LEVELS, Machine};
-use super::operators::{Op, described, element, equal, nil_list};
+use super::operators::{Op, described, element, equal, is_nil, nil_list};
 use super::sorting;
 use crate::core::value::{IntKind, List, ListKind, Value, method};
 
@@ -69,6 +69,7 @@ pub(super) fn take(machine: &mut Machine<'_>, arguments: &[Value]) -> Op {
     };
     let count = usize::try_from(count).map_err(|_| format!("{count} elements cannot be taken"))?;
     let part = match &arguments[0] {
+        value if is_nil(value) && !value.is_nil() => value.clone(),
         Value::List(list) if list.kind == ListKind::Pair => return Err("nothing can be taken from a pair".to_owned()),
         Value::List(list) => {
             let items = list.items[..count.min(list.items.len())].to_vec();

@@ -5,7 +5,9 @@
 
 mod ast;
 mod builtins;
+mod calls;
 mod check;
+mod fold;
 mod json;
 mod keyed;
 mod lexer;
@@ -16,8 +18,10 @@ mod nature;
 mod operators;
 mod optimize;
 mod parser;
+mod postfix;
 mod predicates;
 mod reads;
+mod reject;
 mod search;
 mod signature;
 mod sorting;
@@ -33,7 +37,7 @@ use ast::{Binary, Node};
 pub use lint::Warning;
 use machine::{Machine, Stop};
 use nature::Nature;
-use parser::Reject;
+use reject::Reject;
 
 use crate::core::value::time::Moment;
 use crate::core::value::{Map, Value, display};

@@ -81,7 +81,7 @@ impl Number {
 
 /// A float as an integer, as amd64 does it: what does not fit becomes the smallest.
 pub(super) fn truncate(f: f64) -> i64 {
-    if f.is_nan() || !(-9.223_372_036_854_775_8e18..9.223_372_036_854_775_8e18).contains(&f) {
+    if f.is_nan() || !(i64::MIN as f64..-(i64::MIN as f64)).contains(&f) {
         return i64::MIN;
     }
     f as i64
@@ -384,6 +384,9 @@ pub(super) fn slice(from: &Value, a: i64, b: i64) -> Op {
     let bound = |n: i64| if n < 0 { n.wrapping_add(length).max(0) } else { n };
     let b = bound(b).min(length);
     let a = bound(a).min(b);
+    if is_nil(from) {
+        return Ok(from.clone());
+    }
     let range = a as usize..b as usize;
     Ok(match from {
         Value::Str(text) => Value::text(String::from_utf8_lossy(&text.as_bytes()[range])),

@@ -3,11 +3,12 @@
 
 use std::sync::Arc;
 
-use super::ast::{Binary, Call, Kind, Node, Unary, print};
+use super::ast::{Binary, Call, Kind, Node, print};
+use super::fold::{constant_binary, constant_list, constant_unary};
 use super::nature::Nature;
-use super::parser::Reject;
+use super::reject::Reject;
 use super::search::Search;
-use crate::core::value::{IntKind, Value};
+use crate::core::value::IntKind;
 
 type Rewritten = Result<Node, Reject>;
 
@@ -102,14 +103,6 @@ fn all(nodes: Vec<Node>, change: &mut dyn FnMut(Node) -> Rewritten) -> Result<Ve
 fn call<'a>(node: &'a Node, name: &str, arguments: usize) -> Option<&'a Call> {
     match &node.kind {
         Kind::Builtin(call) if call.name == name && call.arguments.len() == arguments => Some(call),
-        _ => None,
-    }
-}
-
-fn number(kind: &Kind) -> Option<f64> {
-    match kind {
-        Kind::Int(n) => Some(*n as f64),
-        Kind::Float(f) => Some(*f),
         _ => None,
     }
 }
@@ -314,60 +307,6 @@ impl Optimizer {
             Ok(node)
         })
     }
-}
-
-fn constant_unary(op: Unary, operand: &Kind) -> Option<Kind> {
-    match (op, operand) {
-        (Unary::Minus, Kind::Int(n)) => Some(Kind::Int(n.wrapping_neg())),
-        (Unary::Minus, Kind::Float(f)) => Some(Kind::Float(-f)),
-        (Unary::Plus, Kind::Int(n)) => Some(Kind::Int(*n)),
-        (Unary::Plus, Kind::Float(f)) => Some(Kind::Float(*f)),
-        (Unary::Not, Kind::Bool(b)) => Some(Kind::Bool(!b)),
-        _ => None,
-    }
-}
-
-fn constant_binary(op: Binary, left: &Kind, right: &Kind) -> Option<Result<Kind, &'static str>> {
-    let kind = match (op, left, right) {
-        (Binary::Add, Kind::Int(a), Kind::Int(b)) => Kind::Int(a.wrapping_add(*b)),
-        (Binary::Subtract, Kind::Int(a), Kind::Int(b)) => Kind::Int(a.wrapping_sub(*b)),
-        (Binary::Multiply, Kind::Int(a), Kind::Int(b)) => Kind::Int(a.wrapping_mul(*b)),
-        (Binary::Modulo, Kind::Int(_), Kind::Int(0)) => return Some(Err("an integer is divided by zero")),
-        (Binary::Modulo, Kind::Int(a), Kind::Int(b)) => Kind::Int(a.wrapping_rem(*b)),
-        (Binary::Equal, Kind::Int(a), Kind::Int(b)) => Kind::Bool(a == b),
-        (Binary::Equal, Kind::Text(a), Kind::Text(b)) => Kind::Bool(a == b),
-        (Binary::Equal, Kind::Bool(a), Kind::Bool(b)) => Kind::Bool(a == b),
-        (Binary::Add, Kind::Text(a), Kind::Text(b)) => Kind::Text(Arc::from(format!("{a}{b}"))),
-        _ => {
-            let (a, b) = (number(left)?, number(right)?);
-            match op {
-                Binary::Add => Kind::Float(a + b),
-                Binary::Subtract => Kind::Float(a - b),
-                Binary::Multiply => Kind::Float(a * b),
-                Binary::Divide => Kind::Float(a / b),
-                Binary::Power => Kind::Float(super::operators::power(a, b)),
-                _ => return None,
-            }
-        }
-    };
-    Some(Ok(kind))
-}
-
-fn constant_list(items: &[Node]) -> Option<Value> {
-    if items.is_empty() {
-        return None;
-    }
-    let values: Option<Vec<Value>> = items
-        .iter()
-        .map(|item| match &item.kind {
-            Kind::Int(n) => Some(Value::int(*n)),
-            Kind::Float(f) => Some(Value::Float(*f)),
-            Kind::Text(text) => Some(Value::Str(text.clone())),
-            Kind::Bool(b) => Some(Value::Bool(*b)),
-            _ => None,
-        })
-        .collect();
-    values.map(Value::list)
 }
 
 /// `map(filter(list, p), f)` does both in one pass.

@@ -5,28 +5,13 @@ use std::sync::Arc;
 
 use super::ast::{Binary, Call, Kind, MAX_DEPTH, Node, Unary};
 use super::builtins::{self, Shape};
-use super::lexer::{self, Token, TokenKind, identifier};
+use super::lexer::{self, Token, TokenKind};
+use super::reject::{MAX_LEVELS, Reject, mixed, suggestion, too_deep};
 
 /// Most nodes of one expression (EXP-05).
 const MAX_NODES: usize = 2_000;
-/// Deepest nesting of brackets, calls and branches (EXP-05).
-const MAX_LEVELS: usize = 64;
 
-/// A rejection: at which character, what, and what would help.
-#[derive(Debug)]
-pub(super) struct Reject {
-    pub at: u32,
-    pub text: String,
-    pub hint: String,
-}
-
-impl Reject {
-    pub fn new(at: u32, text: impl Into<String>, hint: impl Into<String>) -> Self {
-        Reject { at, text: text.into(), hint: hint.into() }
-    }
-}
-
-type Parsed<T = Node> = Result<T, Reject>;
+pub(super) type Parsed<T = Node> = Result<T, Reject>;
 
 /// The tree of a source and how many node names were given out.
 pub(super) fn parse(source: &str) -> Parsed<(Node, u32)> {
@@ -46,9 +31,9 @@ pub(super) fn parse(source: &str) -> Parsed<(Node, u32)> {
     Ok((node, parser.ids))
 }
 
-struct Parser {
-    tokens: Vec<Token>,
-    position: usize,
+pub(super) struct Parser {
+    pub tokens: Vec<Token>,
+    pub position: usize,
     /// How many predicates surround the current token: only inside one do `#` and `.field` mean something.
     predicates: usize,
     nodes: usize,
@@ -57,12 +42,12 @@ struct Parser {
 }
 
 impl Parser {
-    fn current(&self) -> &Token {
+    pub fn current(&self) -> &Token {
         // The last token is the end, and nothing moves beyond it.
         &self.tokens[self.position.min(self.tokens.len() - 1)]
     }
 
-    fn advance(&mut self) -> Token {
+    pub fn advance(&mut self) -> Token {
         let token = self.current().clone();
         if self.position + 1 < self.tokens.len() {
             self.position += 1;
@@ -70,7 +55,7 @@ impl Parser {
         token
     }
 
-    fn expect(&mut self, kind: TokenKind, text: &str) -> Parsed<()> {
+    pub fn expect(&mut self, kind: TokenKind, text: &str) -> Parsed<()> {
         if self.current().is(kind, text) {
             self.advance();
             return Ok(());
@@ -86,7 +71,7 @@ impl Parser {
         if self.current().kind == TokenKind::Identifier { Ok(self.advance()) } else { Err(self.unexpected()) }
     }
 
-    fn unexpected(&self) -> Reject {
+    pub fn unexpected(&self) -> Reject {
         let before = self.position.checked_sub(1).and_then(|i| self.tokens.get(i));
         let token = self.current();
         let text = match token.kind {
@@ -98,7 +83,7 @@ impl Parser {
         Reject::new(token.from, text, suggestion(before, token))
     }
 
-    fn node(&mut self, at: u32, kind: Kind) -> Parsed {
+    pub fn node(&mut self, at: u32, kind: Kind) -> Parsed {
         self.nodes += 1;
         if self.nodes > MAX_NODES {
             return Err(Reject::new(at, format!("more than {MAX_NODES} parts"), "split the condition in several"));
@@ -136,7 +121,7 @@ impl Parser {
         }
     }
 
-    fn expression(&mut self, precedence: u16) -> Parsed {
+    pub fn expression(&mut self, precedence: u16) -> Parsed {
         // Right operands of left-associative operators nest only as deep as there are precedences.
         let counts = matches!(precedence, 0 | 50 | 90 | 100);
         self.level += usize::from(counts);
@@ -369,7 +354,7 @@ impl Parser {
         self.node(name.from, Kind::Builtin(Box::new(call)))
     }
 
-    fn arguments(&mut self, mut arguments: Vec<Node>) -> Parsed<Vec<Node>> {
+    pub fn arguments(&mut self, mut arguments: Vec<Node>) -> Parsed<Vec<Node>> {
         let given = arguments.len();
         self.expect(TokenKind::Bracket, "(")?;
         while !self.current().bracket(")") {
@@ -479,69 +464,6 @@ impl Parser {
         self.advance();
         self.node(at, Kind::Map(pairs))
     }
-
-    /// What follows an operand: `.name`, `?.name`, `.name(…)`, `[…]`, `?.[…]`, `[from:to]`.
-    fn postfix(&mut self, mut node: Node) -> Parsed {
-        loop {
-            let token = self.current().clone();
-            let optional = token.operator("?.");
-            let bracket = token.bracket("[")
-                || (optional && self.tokens.get(self.position + 1).is_some_and(|next| next.bracket("[")));
-            if bracket {
-                if optional {
-                    self.advance();
-                }
-                node = self.index(node, optional)?;
-            } else if optional || token.operator(".") {
-                self.advance();
-                node = self.field(node, optional)?;
-            } else {
-                return Ok(node);
-            }
-        }
-    }
-
-    fn field(&mut self, node: Node, optional: bool) -> Parsed {
-        let name = self.current().clone();
-        if name.kind != TokenKind::Identifier && !(name.kind == TokenKind::Operator && identifier(&name.text)) {
-            let mut reject = self.unexpected();
-            reject.hint = "a dot is followed by a name; write [\"…\"] for other keys".to_owned();
-            return Err(reject);
-        }
-        self.advance();
-        let property = Box::new(self.node(name.from, Kind::Text(Arc::from(name.text)))?);
-        // What follows a `?.` belongs to its reach.
-        let (base, chained) = match node.kind {
-            Kind::Chain(inner) => (inner, true),
-            _ => (Box::new(node), false),
-        };
-        let method = self.current().bracket("(");
-        let mut node = self.node(name.from, Kind::Member { base, property, optional, method })?;
-        if method {
-            let arguments = self.arguments(Vec::new())?;
-            node = self.node(name.from, Kind::Call { callee: Box::new(node), arguments, typed: false })?;
-        }
-        if chained || optional {
-            node = self.node(name.from, Kind::Chain(Box::new(node)))?;
-        }
-        Ok(node)
-    }
-
-    fn index(&mut self, node: Node, optional: bool) -> Parsed {
-        let at = self.advance().from;
-        let base = Box::new(node);
-        let from = if self.current().operator(":") { None } else { Some(Box::new(self.expression(0)?)) };
-        if self.current().operator(":") {
-            self.advance();
-            let to = if self.current().bracket("]") { None } else { Some(Box::new(self.expression(0)?)) };
-            self.expect(TokenKind::Bracket, "]")?;
-            return self.node(at, Kind::Slice { base, from, to });
-        }
-        self.expect(TokenKind::Bracket, "]")?;
-        let Some(property) = from else { return Err(self.unexpected()) };
-        let node = self.node(at, Kind::Member { base, property, optional, method: false })?;
-        if optional { self.node(at, Kind::Chain(Box::new(node))) } else { Ok(node) }
-    }
 }
 
 /// The operator of a token, `None` inside for the pipe; with its precedence.
@@ -562,47 +484,4 @@ fn number(token: &Token) -> Parsed<Kind> {
         None => text.parse().ok().map(Kind::Int),
     };
     parsed.ok_or_else(|| Reject::new(token.from, format!("{} is no number, or too large for 64 bits", token.text), ""))
-}
-
-fn too_deep(at: u32) -> Reject {
-    Reject::new(at, format!("nested deeper than {MAX_LEVELS} levels"), "split the condition in several")
-}
-
-fn mixed(token: &Token) -> Reject {
-    let text = format!("`{}` cannot follow a `??` on the same level", token.text);
-    Reject::new(token.from, text, format!("put the `??` in parentheses: `(a ?? b) {} c`", token.text))
-}
-
-/// What was probably meant, where something cannot stand.
-fn suggestion(before: Option<&Token>, token: &Token) -> String {
-    let word = |token: &Token| match token.text.to_lowercase().as_str() {
-        lower @ ("and" | "or" | "not" | "in" | "contains" | "matches" | "startswith" | "endswith" | "let" | "if"
-        | "else")
-            if token.kind == TokenKind::Identifier && token.text != lower =>
-        {
-            let right = match lower {
-                "startswith" => "startsWith",
-                "endswith" => "endsWith",
-                lower => lower,
-            };
-            Some(format!("write `{right}`"))
-        }
-        _ => None,
-    };
-    if let Some(hint) = word(token).or_else(|| before.and_then(word)) {
-        return hint;
-    }
-    match token.text.as_str() {
-        "=" if token.kind == TokenKind::Operator => "compare with `==`".to_owned(),
-        "&" if token.kind == TokenKind::Operator => "write `&&` or `and`".to_owned(),
-        "#" | "##" if token.kind == TokenKind::Operator => "a comment begins with `//`".to_owned(),
-        "." if token.kind == TokenKind::Operator => "`.field` means something only inside a predicate".to_owned(),
-        text if token.kind == TokenKind::Text => match before {
-            Some(first) if first.kind == TokenKind::Text && first.to == token.from => {
-                format!(r"write '{}\'{text}': a quote inside a text needs a backslash", first.text)
-            }
-            _ => String::new(),
-        },
-        _ => String::new(),
-    }
 }

@@ -3,7 +3,7 @@
 use super::ast::Node;
 use super::check::Checker;
 use super::nature::{GoKind, Nature};
-use super::parser::Reject;
+use super::reject::Reject;
 
 type Checked<T = Nature> = Result<T, Reject>;
 

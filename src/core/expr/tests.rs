@@ -247,3 +247,8 @@ fn exp_1_conditions_as_people_write_them() {
 fn exp_1_operators_between_all_kinds() {
     as_the_real_one("generated.jsonl", 1000);
 }
+
+#[test]
+fn exp_1_expressions_grown_by_chance() {
+    as_the_real_one("random.jsonl", 800);
+}

@@ -142,3 +142,9 @@ fn hlp_6_a_transient_failure_is_undetermined() {
     let program = Program::compile("1 == 2 or fn.Later() == 1").unwrap();
     assert!(program.eval(&env, &now()).unwrap_err().undetermined);
 }
+
+#[test]
+fn a_program_can_be_shared() {
+    fn shared<T: Send + Sync + Clone>() {}
+    shared::<Program>();
+}
