@@ -270,3 +270,61 @@ async fn ssh_lost_answers_are_looked_up() {
         std::fs::remove_file(path).unwrap();
     }
 }
+
+fn ssh_keygen(path: &Path, arguments: &[&str]) {
+    let made = std::process::Command::new("ssh-keygen").args(["-q", "-N", "", "-f"]).arg(path).args(arguments).status();
+    assert!(made.unwrap().success());
+}
+
+#[tokio::test]
+async fn ssh_keys_of_every_type_log_in() {
+    let server = Sshd::start().await;
+    server.repository("app.git").commit("main", "first", &[("a", "1")]);
+    let bench = Bench::new();
+    know(&bench, &server.known_host());
+    let folder = server.private_key_file().parent().unwrap().to_owned();
+    for (name, arguments) in [
+        ("rsa", &["-t", "rsa", "-b", "3072"][..]),
+        ("rsa-pem", &["-t", "rsa", "-b", "2048", "-m", "PEM"]),
+        ("ecdsa", &["-t", "ecdsa", "-b", "256"]),
+        ("ecdsa-521-pem", &["-t", "ecdsa", "-b", "521", "-m", "PEM"]),
+    ] {
+        let path = folder.join(name);
+        ssh_keygen(&path, arguments);
+        std::fs::copy(path.with_extension("pub"), folder.join("authorized")).unwrap();
+        // Trailing white space gets lost in Secrets.
+        let key = std::fs::read_to_string(&path).unwrap();
+        let remote = remote(&server.url("app.git"), &[("sshPrivateKey", key.trim())]);
+        bench.git.advertise(&remote).await.unwrap_or_else(|e| panic!("{name}: {e}"));
+    }
+}
+
+#[tokio::test]
+async fn git_2_the_host_is_asked_for_a_key_of_a_type_that_is_known() {
+    use crate::support::process::{Process, listening};
+    let server = Sshd::start().await;
+    server.repository("app.git").commit("main", "first", &[("a", "1")]);
+    let folder = server.private_key_file().parent().unwrap().to_owned();
+    let types = ["ecdsa", "rsa"];
+    types.iter().for_each(|kind| ssh_keygen(&folder.join(format!("host-{kind}")), &["-t", kind]));
+    let config = std::fs::read_to_string(folder.join("config")).unwrap();
+    let (_many, port) = listening("sshd-many", |port| {
+        let mut text = config.replace(&format!("Port {}", server.port()), &format!("Port {port}"));
+        types
+            .iter()
+            .for_each(|kind| text.push_str(&format!("HostKey {}\n", folder.join(format!("host-{kind}")).display())));
+        std::fs::write(folder.join("config-many"), text).unwrap();
+        let arguments = ["-D", "-e", "-f", &folder.join("config-many").display().to_string()];
+        Process::start("sshd-many", &folder, Path::new("/usr/sbin/sshd"), &arguments)
+    })
+    .await;
+    let bench = Bench::new();
+    let key = server.private_key();
+    let url = server.url("app.git").replace(&format!(":{}/", server.port()), &format!(":{port}/"));
+    let remote = remote(&url, &[("sshPrivateKey", &key)]);
+    for kind in ["host", "host-ecdsa", "host-rsa"] {
+        let public = std::fs::read_to_string(folder.join(format!("{kind}.pub"))).unwrap();
+        know(&bench, &format!("[127.0.0.1]:{port} {public}"));
+        bench.git.advertise(&remote).await.unwrap_or_else(|e| panic!("{kind}: {e}"));
+    }
+}
