@@ -1,6 +1,7 @@
 //! Bringing commits into a mirror: fetched if they are missing, into a new mirror if the old one is damaged.
 
 use super::address::Address;
+use super::bomb::{Bad, Watch};
 use super::error::Error;
 use super::mirror::Turn;
 use super::packet::Advertised;
@@ -9,7 +10,7 @@ use super::talk::Wanted;
 use super::wire::{Service, Wire};
 use super::{CommitId, Context, local, talk};
 use git2::Repository;
-use std::io::Write;
+use std::io::{self, Write};
 use std::path::Path;
 use std::sync::atomic::Ordering;
 
@@ -111,7 +112,7 @@ impl Context {
         let shallow = wanted.shallow.clone();
         let odb = repository.odb().map_err(|e| turn.damaged(&e))?;
         let mut writer = odb.packwriter().map_err(|e| turn.damaged(&e))?;
-        let mut sink = Sink { writer: &mut writer, shown: remote.shown() };
+        let mut sink = Sink { writer: &mut writer, watch: Watch::new(), shown: remote.shown() };
         let ends = talk::fetch(remote, wire, &found.capabilities, wanted, &mut sink)?;
         writer.commit().map_err(|e| turn.damaged(&e))?;
         if ends != shallow {
@@ -147,18 +148,30 @@ impl Want<'_> {
     }
 }
 
-/// Gives failures of storing a name of their own: they may be the mirror's fault.
+/// Looks at a pack before it is stored, and gives failures of storing a name of their own: they may be the mirror's
+/// fault.
 struct Sink<'w, W> {
     writer: &'w mut W,
+    watch: Watch,
     shown: &'w str,
 }
 
 impl<W: Write> Write for Sink<'_, W> {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.writer.write(bytes).map_err(|e| Error::mirror(self.shown, format!("storing a pack: {e}")).into())
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match self.watch.see(bytes) {
+            Ok(()) => {}
+            Err(bad @ Bad::TooLarge) => {
+                return Err(Error::TooLarge { remote: self.shown.to_owned(), text: bad.to_string() }.into());
+            }
+            Err(bad @ Bad::Broken) => return Err(Error::nonsense(self.shown, &bad.to_string()).into()),
+        }
+        // All of it, so that no byte is looked at twice.
+        let stored = self.writer.write_all(bytes);
+        stored.map_err(|e| Error::mirror(self.shown, format!("storing a pack: {e}")))?;
+        Ok(bytes.len())
     }
 
-    fn flush(&mut self) -> std::io::Result<()> {
+    fn flush(&mut self) -> io::Result<()> {
         self.writer.flush()
     }
 }

@@ -376,17 +376,6 @@ fn ids_of(index: &Path) -> io::Result<Vec<Oid>> {
 }
 
 #[cfg(test)]
-impl Turn {
-    /// On a mirror of one's own, for tests of the rooms behind it.
-    pub(super) fn below(dir: &Path) -> Turn {
-        let mirror = Mirrors::below(dir).of("test".into());
-        let turn = mirror.turn.clone().try_lock_owned().expect("nobody else");
-        let settings = super::Settings::new(dir);
-        Turn::begin(mirror, turn, "test", Deadline::new(&settings)).expect("a turn")
-    }
-}
-
-#[cfg(test)]
 mod tests {
     use super::*;
 

@@ -6,6 +6,7 @@
 //! hook or filter runs. Deliberately not here: when to push and what to do when the branch moved.
 
 mod address;
+mod bomb;
 mod commit_id;
 mod credentials;
 mod error;

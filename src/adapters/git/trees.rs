@@ -221,6 +221,14 @@ mod tests {
         assert_eq!(folder.lines.len(), 5);
     }
 
+    /// On a mirror of one's own.
+    fn turn(dir: &std::path::Path) -> Turn {
+        let mirror = crate::adapters::git::mirror::Mirrors::below(dir).of("test".into());
+        let guard = mirror.turn.clone().try_lock_owned().unwrap();
+        let deadline = crate::adapters::git::settings::Deadline::new(&crate::adapters::git::Settings::new(dir));
+        Turn::begin(mirror, guard, "test", deadline).unwrap()
+    }
+
     /// The same edits by libgit2's own means.
     fn by_libgit2(repository: &Repository, root: Oid, files: &[(Vec<&'static str>, u8)]) -> Option<Oid> {
         let mut updates = git2::build::TreeUpdateBuilder::new();
@@ -241,7 +249,7 @@ mod tests {
             )
         ) {
             let dir = tempfile::tempdir().unwrap();
-            let turn = Turn::below(dir.path());
+            let turn = turn(dir.path());
             let repository = turn.repository().unwrap();
             let odb = repository.odb().unwrap();
             let mut root = repository.find_tree(repository.treebuilder(None).unwrap().write().unwrap()).unwrap().id();
