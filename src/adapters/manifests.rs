@@ -177,7 +177,7 @@ fn plain(tree: &dyn Tree, folder: &str, by: &Directory, depth: usize, read: &mut
 fn chosen(name: &str, by: &Directory) -> bool {
     let matches = |pattern: &str| {
         let pattern = pattern.strip_prefix('{').and_then(|p| p.strip_suffix('}')).unwrap_or(pattern);
-        pattern.split(',').any(|one| crate::core::image::Glob::parse(one.trim()).is_ok_and(|glob| glob.matches(name)))
+        pattern.split(',').any(|one| crate::core::image::Glob::parse(one.trim()).is_some_and(|glob| glob.matches(name)))
     };
     (by.include.is_empty() || matches(&by.include)) && (by.exclude.is_empty() || !matches(&by.exclude))
 }

@@ -101,9 +101,8 @@ fn selection(args: &TestArgs, image: &ImageRef) -> Result<Selection, Problem> {
     }
     for pattern in args.ignore_tags.iter().flat_map(|text| text.split(',')).map(str::trim).filter(|p| !p.is_empty()) {
         let glob = Glob::parse(pattern);
-        selection.ignore.push(glob.map_err(|_| {
-            Problem::error("ignore-tags-invalid", format!("`{pattern}` is no glob"))
-        })?);
+        let problem = || Problem::error("ignore-tags-invalid", format!("`{pattern}` is no glob"));
+        selection.ignore.push(glob.ok_or_else(problem)?);
     }
     if !args.platforms.is_empty() {
         selection.platforms = args

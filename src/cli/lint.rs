@@ -72,8 +72,7 @@ impl Found {
         if name == "registries.conf" || (named && name.ends_with(".conf")) {
             let text = std::fs::read_to_string(path)?;
             self.read += 1;
-            let (_, problems) = registries::parse(&text);
-            self.problems.extend(problems.into_iter().map(|p| p.in_object(path.display().to_string())));
+            self.problems.extend(registry_problems(&text).into_iter().map(|p| p.in_object(path.display().to_string())));
         } else if yaml || named {
             let text = std::fs::read_to_string(path)?;
             self.read += 1;
@@ -96,9 +95,7 @@ impl Found {
                 "ConfigMap" => {
                     let data = &document["data"];
                     if let Some(text) = data.get("registries.conf").and_then(Json::as_str) {
-                        let (_, problems) = registries::parse(text);
-                        let place = |p: Problem| p.in_object(file);
-                        self.problems.extend(problems.into_iter().map(place));
+                        self.problems.extend(registry_problems(text).into_iter().map(|p| p.in_object(file)));
                     }
                     self.config_maps.push((file.to_owned(), document));
                 }
@@ -177,6 +174,18 @@ impl Found {
             .into_iter()
             .map(|(k, v)| (k, crate::config::secret::Secret::new(v)))
             .collect()
+    }
+}
+
+fn registry_problems(text: &str) -> Vec<Problem> {
+    match registries::Registries::parse(text) {
+        Ok(conf) => {
+            let faults = conf.entries().iter().filter_map(|entry| entry.fault.clone());
+            let mut problems: Vec<Problem> = conf.problems.iter().cloned().chain(faults).collect();
+            problems.dedup();
+            problems
+        }
+        Err(problems) => problems,
     }
 }
 

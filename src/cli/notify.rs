@@ -83,11 +83,11 @@ impl Source {
         let runtime = super::runtime().map_err(|e| unreadable(e.to_string()))?;
         runtime.block_on(async {
             let cluster = self.cluster().await?;
-            let config = cluster.config_map(&self.namespace, &self.config_map_name).await;
+            let config = cluster.config_map_now(&self.namespace, &self.config_map_name).await;
             let secret = cluster.secret(&self.namespace, &self.secret_name).await;
             Ok(Documents {
-                config: config.map_err(|e| unreadable(e.to_string()))?,
-                secret: secret.map_err(|e| unreadable(e.to_string()))?.map(|secret| secret.entries),
+                config: config.map_err(|e| unreadable(e.to_string()))?.map(|found| found.data),
+                secret: secret.map_err(|e| unreadable(e.to_string()))?.map(|found| found.data),
             })
         })
     }

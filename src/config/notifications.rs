@@ -2,6 +2,7 @@
 //! harms no other (notifications.md §2.2, §2.5).
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use super::secret::Secret;
 use super::services::{self, Body, ServiceConfig};
@@ -584,7 +585,7 @@ impl Blocks<'_> {
             return Some(Field::Broken(text));
         };
         match Template::parse(&text, Functions::Full) {
-            Ok(template) => Some(Field::Good(template)),
+            Ok(template) => Some(Field::Good(Arc::new(template))),
             Err(error) => {
                 let problem = Problem::error("TemplateInvalid", error.text.clone())
                     .at_key(path)

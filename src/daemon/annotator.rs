@@ -108,7 +108,8 @@ impl Annotator {
 
     fn failed(&self, key: &AppKey, failures: u32, error: &cluster::Error) -> Option<Duration> {
         self.metrics.annotation_patched(false);
-        if error.is_gone() {
+        // The object is gone, or another one has its name: what was told of it need not be written anywhere.
+        if matches!(error, cluster::Error::Conflict { .. } | cluster::Error::Missing { .. }) {
             return None;
         }
         if error.retry() == Retry::Never {

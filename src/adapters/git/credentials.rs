@@ -13,6 +13,11 @@ use super::address::Place;
 /// Fields of a Kubernetes Secret.
 pub type Fields = BTreeMap<String, Vec<u8>>;
 
+/// The fields of a Secret as it was read.
+pub fn fields(entries: &BTreeMap<String, Secret>) -> Fields {
+    entries.iter().map(|(key, value)| (key.clone(), value.expose().to_vec())).collect()
+}
+
 /// Credentials and what goes with them on the way to one remote.
 #[derive(Clone, Debug, Default)]
 pub struct Credentials {

@@ -166,6 +166,12 @@ pub struct LaneLimits {
     pub rate: Option<(f64, u32)>,
 }
 
+/// The Secret's values as conditions and templates see them: `secrets`, a map of bytes (notifications.md §5.1).
+pub fn template_secrets(secrets: &BTreeMap<String, Secret>) -> Map {
+    let entries = secrets.iter().map(|(key, value)| (Arc::from(key.as_str()), Value::Bytes(value.expose().into())));
+    Map::from_entries(MapKind::Bytes, entries.collect())
+}
+
 impl Service {
     /// A service as configured, sending through this client.
     pub fn new(config: ServiceConfig, http: Http) -> Service {

@@ -2,18 +2,19 @@
 //! field fails (notifications.md §8).
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use super::message::{DeliveryPolicy, EmailPart, Message, Part, SlackPart, WebhookPart};
 use super::variables::Facts;
 use crate::core::problem::Problem;
-use crate::core::template::{self, JsonRendering, Template};
+use crate::core::template::{self, JsonOutcome, JsonRendering, Template};
 use crate::core::value::{Map, Value};
 
 /// One templated text of a message template: compiled, or why not.
 #[derive(Clone, Debug)]
 pub enum Field {
     /// Ready to render.
-    Good(Template),
+    Good(Arc<Template>),
     /// Does not parse; the reason, with its place.
     Broken(String),
 }
@@ -235,25 +236,27 @@ impl Renderer<'_> {
         let template = self.usable(name, field).ok_or(None)?;
         let data = Value::Map(self.variables.clone());
         match template::interpolate_json(template, &data, &self.facts.now) {
-            Ok(JsonRendering::Empty) => Ok(String::new()),
-            Ok(JsonRendering::Valid(text)) => {
-                self.rendering.fields.push((name.to_owned(), text.clone()));
-                Ok(text)
-            }
-            Ok(JsonRendering::Escaped { text, trailing_comma }) => {
-                let problem = if trailing_comma {
-                    Problem::warning("JsonTrailingComma", "a comma before ] or } was left out")
-                        .hint("remove it from the template: Argo CD Notifications sends or drops it broken")
-                } else {
-                    Problem::info("JsonEscaped", "text inside a JSON string was escaped").hint("use toJson")
+            Ok(JsonRendering { text, outcome }) => {
+                let problem = match outcome {
+                    JsonOutcome::Absent => return Ok(String::new()),
+                    JsonOutcome::Invalid(fault) => {
+                        self.note(Problem::error("JsonInvalid", fault.text).at(fault.line, fault.column), name);
+                        return Err(Some(text));
+                    }
+                    JsonOutcome::Valid => None,
+                    JsonOutcome::Escaped => {
+                        Some(Problem::info("JsonEscaped", "text inside a JSON string was escaped").hint("use toJson"))
+                    }
+                    JsonOutcome::WithoutCommas { .. } => Some(
+                        Problem::warning("JsonTrailingComma", "a comma before ] or } was left out")
+                            .hint("remove it from the template: Argo CD Notifications sends or drops it broken"),
+                    ),
                 };
-                self.note(problem, name);
+                if let Some(problem) = problem {
+                    self.note(problem, name);
+                }
                 self.rendering.fields.push((name.to_owned(), text.clone()));
                 Ok(text)
-            }
-            Ok(JsonRendering::Invalid { plain, line, column, text }) => {
-                self.note(Problem::error("JsonInvalid", text).at(line, column), name);
-                Err(Some(plain))
             }
             Err(error) => {
                 self.rendering.undetermined |= error.undetermined;

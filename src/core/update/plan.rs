@@ -131,7 +131,8 @@ fn place_of(unit: &Unit, edit: &ImageEdit) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::core::writeback::{ImageValue, MapTree, Names, Slot};
+    use crate::core::image::ImageRef;
+    use crate::core::writeback::{MapTree, Names, Slot};
 
     fn app(name: &str) -> Arc<Application> {
         let json = format!(
@@ -145,8 +146,7 @@ mod tests {
             .into_iter()
             .map(|(tag_path, tag)| ImageEdit {
                 slot: Slot {
-                    alias: Some("a".into()),
-                    image: ImageValue { name: "nginx".into(), ..ImageValue::default() },
+                    image: ImageRef::parse("a=nginx").unwrap(),
                     names: Names {
                         helm_name: "image.name".into(),
                         helm_name_explicit: false,
@@ -155,7 +155,8 @@ mod tests {
                         kustomize_name: None,
                     },
                 },
-                value: ImageValue { name: "nginx".into(), tag: Some(tag.into()), ..ImageValue::default() },
+                value: ImageRef::parse(&format!("a=nginx:{tag}")).unwrap(),
+                by_digest: false,
                 due: true,
             })
             .collect();

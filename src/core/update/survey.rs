@@ -13,9 +13,9 @@ use super::plan::Unit;
 use super::tracked::{AppSettings, Discover, Method, TrackedImage};
 use crate::core::application::source::{self, Request, Route, normalise_repo_url};
 use crate::core::application::{Application, SourceType};
-use crate::core::image::{Candidate, Choice, ImageRef};
+use crate::core::image::{Candidate, Choice, ImageRef, Strategy};
 use crate::core::problem::Problem;
-use crate::core::writeback::{self, Desired, ImageEdit, ImageValue, Patch, Refusal, Target, Tree};
+use crate::core::writeback::{self, Desired, ImageEdit, Patch, Refusal, Target, Tree};
 
 /// A tree that a round may hold on to.
 pub type SharedTree = Arc<dyn Tree + Send + Sync>;
@@ -311,12 +311,14 @@ fn place(
         let tree = view.trees.get(&view.branch_of(revision).ok()?)?;
         Some(tree.as_ref() as &dyn Tree)
     };
+    let value_path = tracked.names.helm_spec.as_deref().unwrap_or(&tracked.names.helm_tag);
     let request = Request {
         app: inputs.app,
         explicit: tracked.source.as_deref(),
-        target: if git { &inputs.settings.write_back_target } else { "" },
-        git_repository: inputs.settings.git_repository.as_deref().filter(|_| git),
-        value_path: tracked.names.helm_spec.as_deref().unwrap_or(&tracked.names.helm_tag),
+        git,
+        target: &inputs.settings.write_back_target,
+        git_repository: inputs.settings.git_repository.as_deref(),
+        holds_image: &|bytes| writeback::has_path(bytes, value_path),
     };
     let route = source::route(&request, &trees)
         .map_err(|problem| Stop::Failed(Trouble { kind: problem.code, text: said(&problem) }))?;
@@ -389,16 +391,10 @@ fn read_desired(
 /// The value an image's place shall hold, and whether that is a change.
 fn edit(report: &ImageReport) -> Option<ImageEdit> {
     let slot = report.image.slot();
+    let by_digest = report.image.selection.strategy == Strategy::Digest;
     let decision = report.decision.as_ref()?;
     if let (State::UpdateDue, Some(change)) = (decision.state, &decision.change) {
-        let new = &change.new;
-        let value = ImageValue {
-            registry: new.registry.clone(),
-            name: new.name.clone(),
-            tag: new.tag.clone(),
-            digest: new.digest.clone(),
-        };
-        return Some(ImageEdit { slot, value, due: true });
+        return Some(ImageEdit { slot, value: change.new.clone(), by_digest, due: true });
     }
     // The others keep what they have: the list of an override file replaces the whole one (FMT-O1).
     if !matches!(decision.state, State::UpToDate | State::Held | State::NoCandidate) || decision.old.is_empty() {
@@ -408,9 +404,7 @@ fn edit(report: &ImageReport) -> Option<ImageEdit> {
         Some((tag, digest)) => (Some(tag.to_owned()), Some(digest.to_owned())),
         None => (Some(decision.old.clone()), None),
     };
-    let image = &report.image.image;
-    let value = ImageValue { registry: image.registry.clone(), name: image.name.clone(), tag, digest };
-    Some(ImageEdit { slot, value, due: false })
+    Some(ImageEdit { slot, value: report.image.image.with_tag(tag, digest), by_digest, due: false })
 }
 
 fn changes_of(reports: &[&ImageReport]) -> Vec<Change> {

@@ -4,7 +4,7 @@
 use super::commit::BranchSetting;
 use crate::core::image::{ImageRef, Repository, Selection};
 use crate::core::problem::Problem;
-use crate::core::writeback::{ImageValue, Names, Slot};
+use crate::core::writeback::{Names, Slot};
 
 /// One governed image.
 #[derive(Clone, Debug)]
@@ -42,16 +42,7 @@ impl TrackedImage {
 
     /// The image as places know it.
     pub fn slot(&self) -> Slot {
-        Slot {
-            alias: self.image.alias.clone(),
-            image: ImageValue {
-                registry: self.image.registry.clone(),
-                name: self.image.name.clone(),
-                tag: self.image.tag.clone(),
-                digest: self.image.digest.clone(),
-            },
-            names: self.names.clone(),
-        }
+        Slot { image: self.image.clone(), names: self.names.clone() }
     }
 }
 

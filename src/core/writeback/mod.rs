@@ -71,15 +71,6 @@ pub enum Target {
     },
 }
 
-impl Target {
-    /// The file, from the repository's root.
-    pub fn path(&self) -> &str {
-        match self {
-            Target::Override { path } | Target::HelmValues { path } | Target::Kustomization { path } => path,
-        }
-    }
-}
-
 /// The names an image has in the places it is written to (§3).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Names {
