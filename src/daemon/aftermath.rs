@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use futures::StreamExt;
+use futures::{FutureExt, StreamExt};
 use jiff::Timestamp;
 
 use super::committer::{self, Outcome};
@@ -13,7 +13,7 @@ use super::patcher;
 use super::round::{Looked, Planned, Round};
 use super::status::PushLine;
 use super::world::World;
-use crate::adapters::cluster::{Note, NoteKind, Refresh};
+use crate::adapters::cluster::{Cluster, Note, NoteKind, Refresh};
 use crate::core::application::{AppKey, Application};
 use crate::core::event::{Event, Kind};
 use crate::core::problem::Problem;
@@ -215,10 +215,11 @@ fn held_change(image: &ImageReport, candidate: &str, old: &str) -> Change {
 
 async fn push_all<'a>(world: &World, plans: &'a [Planned]) -> Vec<(&'a Planned, committer::Committed)> {
     // One remote, one writer at a time: plans of one round share their remote as a rule.
-    futures::stream::iter(plans)
-        .then(|planned| async move { (planned, committer::commit(world, &planned.remote, &planned.plan).await) })
-        .collect()
-        .await
+    let mut results = Vec::new();
+    for planned in plans {
+        results.push((planned, committer::commit(world, &planned.remote, &planned.plan).await));
+    }
+    results
 }
 
 /// After values became durable: metrics, Kubernetes Events, refreshes, and the changes are followed.
@@ -240,34 +241,42 @@ async fn landed(world: &World, books: &Books, events: &[Event], looked: &[Looked
     show_pushes(world, events);
     books.committed.lock().unwrap_or_else(|e| e.into_inner()).extend(events.iter().cloned());
     let Some(cluster) = world.cluster.as_ref().filter(|_| !world.offline()) else { return };
-    let mut by_app: BTreeMap<&AppKey, Vec<&Event>> = BTreeMap::new();
+    let mut by_app: BTreeMap<AppKey, Vec<Event>> = BTreeMap::new();
     for event in events {
-        by_app.entry(&event.app).or_default().push(event);
+        by_app.entry(event.app.clone()).or_default().push(event.clone());
     }
-    let denied: Vec<String> = futures::stream::iter(by_app)
-        .map(|(key, own)| async move {
-            let looked = looked.iter().find(|looked| looked.app.key == *key)?;
-            let mut denied = None;
-            if let Some(refresh) = refresh_of(looked)
-                && let Err(error) = cluster.refresh(key, refresh).await
-            {
-                denied = Some(error.to_string());
-            }
-            let message = format!("Successfully updated application '{}'", key.name);
-            if world.settings.kube_events
-                && let Err(error) = cluster.note(&note(&looked.app, &own, &message)).await
-            {
-                denied = Some(error.to_string());
-            }
-            denied
-        })
-        .buffer_unordered(AT_ONCE)
-        .filter_map(async |denied| denied)
-        .collect()
-        .await;
+    let told = by_app.into_iter().filter_map(|(key, own)| {
+        let looked = looked.iter().find(|looked| looked.app.key == key)?;
+        let (cluster, app, refresh) = (cluster.clone(), looked.app.clone(), refresh_of(looked));
+        Some(tell(cluster, app, own, refresh, world.settings.kube_events).boxed())
+    });
+    let told: Vec<_> = told.collect();
+    let denied: Vec<Option<String>> = futures::stream::iter(told).buffer_unordered(AT_ONCE).collect().await;
+    let denied: Vec<String> = denied.into_iter().flatten().collect();
     // One notice, no error: the push stands whatever becomes of this (GIT-14).
     let notice = denied.first().map(|text| Problem::warning("kubernetes-forbidden", text.clone()));
     world.board.problems("refresh", notice.into_iter().collect());
+}
+
+/// Asks Argo CD to look at an Application again and records a Kubernetes Event; what was denied, if anything.
+async fn tell(
+    cluster: Cluster,
+    app: Arc<Application>,
+    events: Vec<Event>,
+    refresh: Option<Refresh>,
+    record: bool,
+) -> Option<String> {
+    let mut denied = None;
+    if let Some(refresh) = refresh
+        && let Err(error) = cluster.refresh(&app.key, refresh).await
+    {
+        denied = Some(error.to_string());
+    }
+    let message = format!("Successfully updated application '{}'", app.key.name);
+    if record && let Err(error) = cluster.note(&note(&app, &events, &message)).await {
+        denied = Some(error.to_string());
+    }
+    denied
 }
 
 fn refresh_of(looked: &Looked) -> Option<Refresh> {
@@ -279,7 +288,7 @@ fn refresh_of(looked: &Looked) -> Option<Refresh> {
     }
 }
 
-fn note<'a>(app: &'a Application, events: &[&'a Event], message: &'a str) -> Note<'a> {
+fn note<'a>(app: &'a Application, events: &'a [Event], message: &'a str) -> Note<'a> {
     let mut annotations = BTreeMap::new();
     for (n, event) in events.iter().enumerate() {
         let name = event.image.split_once('/').filter(|(host, _)| host.contains(['.', ':'])).map_or(event.image.as_str(), |(_, path)| path);

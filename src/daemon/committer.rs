@@ -202,7 +202,7 @@ impl Push<'_> {
         };
         let mut attempt = Try { outcomes: Vec::new(), changed: Vec::new(), chain: None, old };
         let mut commits = Vec::new();
-        for (index, (unit, applied)) in self.plan.units.iter().zip(applied).enumerate() {
+        for (index, applied) in applied.into_iter().enumerate() {
             attempt.outcomes.push(match applied {
                 Applied::AlreadySo => Some(Outcome::AlreadySo),
                 Applied::Refused(refusal) => {

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use futures::StreamExt;
+use futures::{FutureExt, StreamExt};
 
 use super::world::World;
 use crate::adapters::registry::{Credential, Described, Endpoint, Error, Identity, Listing, Question};
@@ -57,9 +57,12 @@ pub async fn ask(world: &World, asks: &[Ask]) -> Vec<Answer> {
     }
     let mut answers: Vec<Option<Answer>> = vec![None; asks.len()];
     let answered = futures::stream::iter(looks.into_values())
-        .map(|look| async move {
-            let answers = one(world, &look, asks).await;
-            (look.asks, answers)
+        .map(|look| {
+            async move {
+                let answers = one(world, &look, asks).await;
+                (look.asks, answers)
+            }
+            .boxed()
         })
         .buffer_unordered(AT_ONCE)
         .collect::<Vec<_>>()
@@ -81,26 +84,26 @@ fn trouble(error: &Error) -> Trouble {
 async fn one(world: &World, look: &Look, asks: &[Ask]) -> Vec<Answer> {
     let users: Vec<&Ask> = look.asks.iter().map(|index| &asks[*index]).collect();
     let sorted = look.endpoint.sorted();
-    let detail = |ask: &Ask| ask.selection.detail(sorted);
-    let all = |trouble: Trouble| vec![Err(trouble); users.len()];
+    let details: Vec<Detail> = users.iter().map(|ask| ask.selection.detail(sorted)).collect();
     let mut listing = Listing::default();
-    if users.iter().any(|ask| detail(ask) != Detail::Digest) {
-        let access = look.credential.as_ref().into();
-        match world.registries.tags(&look.endpoint, &look.repository, access).await {
+    let mut unlisted = None;
+    if details.iter().any(|detail| *detail != Detail::Digest) {
+        match world.registries.tags(&look.endpoint, &look.repository, look.credential.as_ref().into()).await {
             Ok(found) => listing = found,
-            // A repository without tags to list may still answer for one tag.
-            Err(error) if users.iter().all(|ask| detail(ask) == Detail::Digest) => return all(trouble(&error)),
-            Err(error) => return all(trouble(&error)),
+            // Whoever follows the digest of one tag needs no listing.
+            Err(error) => unlisted = Some(trouble(&error)),
         }
     }
     let dated = describe(world, look, &users, Detail::Created, &listing).await;
     let digests = describe(world, look, &users, Detail::Digest, &listing).await;
     users
         .iter()
-        .map(|ask| match detail(ask) {
-            Detail::Names => Ok(listing.candidates()),
-            Detail::Created => merged(&listing, dated.as_ref().map_err(trouble)?, &ask.selection.platforms),
-            Detail::Digest => {
+        .zip(details)
+        .map(|(ask, detail)| match (detail, &unlisted) {
+            (Detail::Names | Detail::Created, Some(trouble)) => Err(trouble.clone()),
+            (Detail::Names, None) => Ok(listing.candidates()),
+            (Detail::Created, None) => merged(&listing, dated.as_ref().map_err(trouble)?, &ask.selection.platforms),
+            (Detail::Digest, _) => {
                 let described = digests.as_ref().map_err(trouble)?;
                 let tag = ask.selection.digest_tag();
                 let own = described.values().filter(|d| Some(d.tag.as_str()) == tag);

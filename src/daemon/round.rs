@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use futures::StreamExt;
+use futures::{FutureExt, StreamExt};
 
 use super::credentials;
 use super::poller::{self, Answer, Ask};
@@ -223,9 +223,12 @@ async fn ask_remotes(world: &World, governed: &[(Arc<Application>, AppSettings)]
         by_app.push(own);
     }
     let asked = futures::stream::iter(remotes)
-        .map(|(key, (remote, revisions))| async move {
-            let view = view(world, &remote, &revisions).await;
-            (key, (remote, view))
+        .map(|(key, (remote, revisions))| {
+            async move {
+                let view = view(world, &remote, &revisions).await;
+                (key, (remote, view))
+            }
+            .boxed()
         })
         .buffer_unordered(AT_ONCE)
         .collect::<Vec<_>>()

@@ -7,6 +7,7 @@ mod slack;
 mod smtp;
 mod webhook;
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,9 +16,11 @@ use jiff::Timestamp;
 use sha2::{Digest, Sha256};
 
 use super::http::{self, Http, Limits, Trust};
+use crate::config::secret::Secret;
 use crate::config::services::{Body, ServiceConfig};
 use crate::core::notify::message::{Message, Part, Thread};
 use crate::core::retry::{Retry, retry_after};
+use crate::core::value::{Map, MapKind, Value};
 use clean::Cleaner;
 
 /// A configured service, ready to send. Cloning is cheap.
