@@ -329,8 +329,8 @@ mod tests {
             ("kust/kustomization.yaml", "resources: [x.yaml, ../other, https://h/r, ../../../up]\n".to_owned()),
             ("kust/x.yaml", app("x")),
             ("kust/unlisted.yaml", app("unlisted")),
-            ("other/kustomization.yml", "resources: [y.yaml]\ncomponents: [../kust]\n".to_owned()),
-            ("other/y.yaml", app("y")),
+            ("other/kustomization.yml", "resources: [yy.yaml]\ncomponents: [../kust]\n".to_owned()),
+            ("other/yy.yaml", app("yy")),
             ("chart/Chart.yaml", "name: c\n".to_owned()),
             ("chart/templates/t.yaml", app("templated")),
         ]);
@@ -340,7 +340,7 @@ mod tests {
         let only = Directory { include: "b.yaml".into(), recurse: true, ..Directory::default() };
         assert_eq!(names(&children(&tree, "apps", &only).unwrap()), ["b"]);
         let kust = children(&tree, "kust", &Directory::default()).unwrap();
-        assert_eq!(names(&kust), ["x", "y"]);
+        assert_eq!(names(&kust), ["x", "yy"]);
         assert_eq!(kust.problems.len(), 2, "{:?}", kust.problems);
         let chart = children(&tree, "chart", &Directory::default()).unwrap();
         assert!(chart.applications.is_empty());
