@@ -19,7 +19,7 @@ pub use print::{display, type_name};
 use std::any::Any;
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::{Arc, RwLock};
+use std::sync::{Arc, LazyLock, RwLock};
 
 /// A Go integer type, as far as it shows in `%T` and in type checks of arguments.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -110,6 +110,21 @@ pub struct List {
     pub kind: ListKind,
     /// The elements.
     pub items: Arc<Vec<Value>>,
+}
+
+/// What nil slices hold: Go tells them from empty ones, in JSON and in comparisons with nil.
+static NIL_ITEMS: LazyLock<Arc<Vec<Value>>> = LazyLock::new(|| Arc::new(Vec::new()));
+
+impl List {
+    /// A nil slice: empty, prints `[]`, is `null` in JSON.
+    pub fn nil(kind: ListKind) -> Self {
+        List { kind, items: NIL_ITEMS.clone() }
+    }
+
+    /// Whether it was made by [`List::nil`].
+    pub fn is_nil(&self) -> bool {
+        Arc::ptr_eq(&self.items, &NIL_ITEMS)
+    }
 }
 
 /// A shared map, ordered by key. It can change (`set`, `unset`, `merge`): all holders see it, as in Go. Whoever must
@@ -366,6 +381,7 @@ impl Value {
         match self {
             _ if depth == 0 => self.clone(),
             Value::Map(map) => Value::Map(map.deep_copy(depth - 1)),
+            Value::List(list) if list.is_nil() => self.clone(),
             Value::List(list) => Value::List(List {
                 kind: list.kind,
                 items: Arc::new(list.items.iter().map(|item| item.deep_copy(depth - 1)).collect()),
