@@ -3,18 +3,22 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use jiff::Timestamp;
 use sha2::{Digest, Sha256};
 
 use super::decision::Change;
 use crate::core::application::AppKey;
+use crate::core::image::ImageRef;
 use crate::core::problem::Problem;
+use crate::core::template::{Functions, Template};
+use crate::core::value::time::Moment;
 use crate::core::value::{Func, Object, Value};
 
 /// Longest name of a push branch, in bytes.
 const LONGEST_BRANCH: usize = 255;
 
-/// Renders a template's source over data; the caller chooses the engine's limits.
-pub type Render<'a> = &'a dyn Fn(&str, &Value) -> Result<String, String>;
+/// The template that gives [`CommitMessage::default_text`]: what `lynceus template` shows, and a start for one's own.
+pub const DEFAULT_TEMPLATE: &str = include_str!("../../../templates/commit/message.template");
 
 /// `git-branch`, taken apart.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -37,7 +41,8 @@ pub struct BranchData<'a> {
 }
 
 impl BranchSetting {
-    /// Takes the text of the annotation apart. The template is not compiled here.
+    /// Takes the text of the annotation apart. What is wrong with the template whatever is pushed is found here; the
+    /// rest (an empty result, a name Git refuses) when it is rendered.
     pub fn parse(text: &str) -> Result<BranchSetting, Problem> {
         let parts: Vec<&str> = text.trim().split(':').collect();
         let (base, push) = match parts[..] {
@@ -58,6 +63,9 @@ impl BranchSetting {
         if !base.is_empty() {
             check_branch(base)?;
         }
+        if let Some(push) = push {
+            check_template(push)?;
+        }
         Ok(BranchSetting {
             base: Some(base).filter(|b| !b.is_empty()).map(str::to_owned),
             push: push.map(str::to_owned),
@@ -65,9 +73,11 @@ impl BranchSetting {
     }
 
     /// The branch to push to, when `base` is the one that is read.
-    pub fn push_branch(&self, base: &str, data: &BranchData<'_>, render: Render<'_>) -> Result<String, Problem> {
-        let Some(template) = &self.push else { return Ok(base.to_owned()) };
-        let mut name = render(template, &data.value())
+    pub fn push_branch(&self, base: &str, data: &BranchData<'_>) -> Result<String, Problem> {
+        let Some(source) = &self.push else { return Ok(base.to_owned()) };
+        let template = parse_template(source)?;
+        let mut name = template
+            .render(&data.value(), &no_clock())
             .map_err(|e| Problem::error("template-failed", format!("the branch template failed: {e}")))?;
         let mut end = name.len().min(LONGEST_BRANCH);
         while !name.is_char_boundary(end) {
@@ -114,6 +124,36 @@ impl BranchData<'_> {
     }
 }
 
+fn parse_template(source: &str) -> Result<Template, Problem> {
+    Template::parse(source, Functions::Plain)
+        .map_err(|e| Problem::error("config-invalid", format!("the branch template is none: {e}")))
+}
+
+/// The plain functions ask for no time.
+fn no_clock() -> Moment {
+    Moment::utc(Timestamp::UNIX_EPOCH)
+}
+
+fn check_template(source: &str) -> Result<(), Problem> {
+    if !source.contains("{{") {
+        return check_branch(source);
+    }
+    let template = parse_template(source)?;
+    let app = AppKey { namespace: "argocd".to_owned(), name: "web".to_owned() };
+    let new = ImageRef { name: "nginx".to_owned(), tag: Some("1.1".to_owned()), ..ImageRef::default() };
+    let change = Change { new, old_tag: Some("1.0".to_owned()), old_digest: None, labels: BTreeMap::new() };
+    let sample = BranchData { app: &app, changes: &[change], target_key: "00000000" };
+    match template.render(&sample.value(), &no_clock()) {
+        // Other failures may come from the sample.
+        Err(e) if e.text.contains("can't evaluate field") => {
+            Err(Problem::error("config-invalid", format!("the branch template cannot work: {e}")).hint(
+                "fields are .Images (.Name, .Alias, .OldTag, .NewTag), .SHA256, .AppName, .AppNamespace, .TargetKey",
+            ))
+        }
+        _ => Ok(()),
+    }
+}
+
 /// What Git accepts as the name of a branch.
 fn check_branch(name: &str) -> Result<(), Problem> {
     let bad = |c: char| c.is_control() || " ~^:?*[\\".contains(c);
@@ -151,8 +191,8 @@ impl CommitMessage<'_> {
     }
 
     /// The text before the trailers by a template, never empty; the problem if it failed.
-    pub fn text(&self, template: &str, render: Render<'_>) -> (String, Option<Problem>) {
-        match render(template, &self.value()) {
+    pub fn text(&self, template: &Template) -> (String, Option<Problem>) {
+        match template.render(&self.value(), &no_clock()) {
             Ok(text) if text.trim().is_empty() => ("Update parameters\n".to_owned(), None),
             Ok(text) => (text, None),
             Err(e) => (

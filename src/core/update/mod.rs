@@ -9,7 +9,7 @@ pub mod report;
 pub mod survey;
 mod tracked;
 
-pub use commit::{BranchData, BranchSetting, CommitMessage, Render, Trailers};
+pub use commit::{BranchData, BranchSetting, CommitMessage, DEFAULT_TEMPLATE, Trailers};
 pub use decision::{
     Change, Decision, Facts, Held, HeldReason, LiveSet, State, collisions, decide, live_images, live_set,
 };

@@ -2,8 +2,8 @@
 
 use crate::core::application::AppKey;
 use crate::core::image::ImageRef;
-use crate::core::update::{BranchData, BranchSetting, Change, CommitMessage, Trailers};
-use crate::core::value::Value;
+use crate::core::template::{Functions, Template};
+use crate::core::update::{BranchData, BranchSetting, Change, CommitMessage, DEFAULT_TEMPLATE, Trailers};
 
 fn key() -> AppKey {
     AppKey { namespace: "argocd".into(), name: "web".into() }
@@ -58,33 +58,37 @@ fn cmt_1_trailers_join_a_trailer_block_and_stay_one_line_each() {
     }
 }
 
+fn template(source: &str) -> Template {
+    Template::parse(source, Functions::Plain).unwrap_or_else(|e| panic!("{e}"))
+}
+
+#[test]
+fn the_default_template_gives_the_default_text() {
+    let app = key();
+    for changes in [
+        vec![],
+        vec![change("web=ghcr.io/acme/web", "1.2.3", "1.3.0")],
+        vec![change("nginx", "", "1.1@sha256:b"), change("r=redis", "6@sha256:a", "7")],
+    ] {
+        let message = CommitMessage { app: &app, changes: &changes };
+        assert_eq!(message.text(&template(DEFAULT_TEMPLATE)), (message.default_text(), None));
+    }
+}
+
 #[test]
 fn commit_templates_fall_back() {
     let (app, changes) = (key(), [change("nginx", "1", "2")]);
     let message = CommitMessage { app: &app, changes: &changes };
-    assert_eq!(message.text("", &|_, _| Ok(" \n".into())).0, "Update parameters\n");
-    let (text, problem) = message.text("", &|_, _| Err("boom".into()));
+    assert_eq!(message.text(&template("{{/* */}} \n")), ("Update parameters\n".to_owned(), None));
+    let (text, problem) = message.text(&template("{{ .Nope }}"));
     assert_eq!(
         (text.as_str(), problem.map(|p| p.code)),
         ("build: update of application web\n", Some("template-failed"))
     );
-}
-
-#[test]
-fn commit_template_fields() {
-    let (app, mut changes) = (key(), [change("web=ghcr.io/acme/web", "1", "2@sha256:b")]);
+    let own = template("{{ range .AppChanges }}{{ .Image }} {{ .OldTag }}-{{ .NewTag }} {{ .Labels.rev }}{{ end }}");
+    let mut changes = [change("r=ghcr.io/a/b", "1", "2")];
     changes[0].labels.insert("rev".into(), "abc".into());
-    let value = CommitMessage { app: &app, changes: &changes }.value();
-    let Value::Object(message) = &value else { panic!("a record") };
-    assert!(message.field("Nope").is_none());
-    assert_eq!(message.field("AppName").as_ref().and_then(Value::as_text), Some("web"));
-    let Some(Value::List(list)) = message.field("AppChanges") else { panic!("a list") };
-    let Value::Object(first) = &list.items[0] else { panic!("a record") };
-    for (name, text) in [("Image", "acme/web"), ("OldTag", "1"), ("NewTag", "sha256:b")] {
-        assert_eq!(first.field(name).as_ref().and_then(Value::as_text), Some(text), "{name}");
-    }
-    let Some(Value::Map(labels)) = first.field("Labels") else { panic!("a map") };
-    assert_eq!(labels.get("rev").as_ref().and_then(Value::as_text), Some("abc"));
+    assert_eq!(CommitMessage { app: &app, changes: &changes }.text(&own), ("a/b 1-2 abc".to_owned(), None), "tag_7");
 }
 
 #[test]
@@ -103,44 +107,51 @@ fn branch_setting_vectors() {
         ("", None),
         ("a..b", None),
         ("refs~1:x", None),
+        ("main:{{.Nope}}", None),
+        ("main:{{range .Images}}{{.Nope}}{{end}}", None),
+        ("main:{{upper .AppName}}", None),
+        ("main:{{.AppName", None),
+        ("main:a..b", None),
     ] {
         assert_eq!(BranchSetting::parse(text).ok(), expected, "{text:?}");
     }
 }
 
+/// Of `nginx-1.0-1.1,`, by another program.
+const NGINX_SUM: &str = "a150150ae01ca62eff6a2e8319db48be89978878178c47184eac413bd9283644";
+
 #[test]
-fn compat_q13_branch_names_and_fields() {
+fn compat_q13_branch_template_vectors() {
     let (app, changes) = (key(), [change("n=nginx", "1.0", "1.1")]);
     let data = BranchData { app: &app, changes: &changes, target_key: "0a1b2c3d" };
-    let push = |text: &str, rendered: &str| {
-        let setting = BranchSetting::parse(text).unwrap_or_else(|p| panic!("{p}"));
-        setting.push_branch("main", &data, &|_, _| Ok(rendered.to_owned()))
-    };
-    assert_eq!(push("main", "unused").as_deref(), Ok("main"));
-    for name in ["x", "argocd/web", "image-updater-nginx-1.1", "é"] {
-        assert_eq!(push("main:t", name).as_deref(), Ok(name));
-    }
-    for name in [
-        "", "a..b", "a b", "/a", "a/", "a//b", ".a", "a/.b", "a.lock", "a.lock/b", "-a", "a.", "@", "a@{b", "a\\b",
-        "HEAD", "a\nb", "a^", "a[b",
+    let push = |text: &str| BranchSetting::parse(text).and_then(|setting| setting.push_branch("main", &data));
+    for (text, branch) in [
+        ("main", "main".to_owned()),
+        (":x", "x".to_owned()),
+        ("main:é", "é".to_owned()),
+        ("main:image-updater{{range .Images}}-{{.Name}}-{{.NewTag}}{{end}}", "image-updater-nginx-1.1".to_owned()),
+        ("main:{{range .Images}}{{.Alias}}-{{.OldTag}}{{end}}", "n-1.0".to_owned()),
+        ("main:{{.AppNamespace}}/{{.AppName}}", "argocd/web".to_owned()),
+        ("main:up-{{.SHA256}}", format!("up-{NGINX_SUM}")),
+        ("main:{{.TargetKey}}", "0a1b2c3d".to_owned()),
     ] {
-        assert_eq!(push("main:t", name).map_err(|p| p.code), Err("config-invalid"), "{name:?}");
+        assert_eq!(push(text), Ok(branch), "{text}");
     }
-    let long = format!("{}é", "a".repeat(254));
-    assert_eq!(push("main:t", &long).map(|n| n.len()), Ok(254), "cut at a character");
-    let Ok(sum) = BranchSetting::parse("main:t").and_then(|s| {
-        s.push_branch("main", &data, &|_, value| {
-            let Value::Object(branch) = value else { return Err("no record".into()) };
-            let text = |name: &str| branch.field(name).and_then(|v| v.as_text().map(str::to_owned)).unwrap_or_default();
-            Ok(format!("{}-{}-{}-{}", text("SHA256"), text("AppName"), text("AppNamespace"), text("TargetKey")))
-        })
-    }) else {
-        panic!("a branch")
-    };
-    // printf 'nginx-1.0-1.1,' | sha256sum
-    assert_eq!(sum, format!("{NGINX_SUM}-web-argocd-0a1b2c3d"));
-    let failed = BranchSetting::parse("main:t").map(|s| s.push_branch("main", &data, &|_, _| Err("no field".into())));
-    assert_eq!(failed.map(|r| r.map_err(|p| p.code)), Ok(Err("template-failed")));
+    for text in ["main:a:b", "main:{{.Nope}}", "main:{{if false}}x{{end}}", "main:a..b", "main:{{printf \"a b\"}}"] {
+        assert_eq!(push(text).map_err(|p| p.code), Err("config-invalid"), "{text}");
+    }
+    assert_eq!(push("main:{{index .Images 3}}").map_err(|p| p.code), Err("template-failed"));
+    let long = format!("main:{}é", "a".repeat(254));
+    assert_eq!(push(&long).map(|n| n.len()), Ok(254), "cut at a character");
 }
 
-const NGINX_SUM: &str = "a150150ae01ca62eff6a2e8319db48be89978878178c47184eac413bd9283644";
+#[test]
+fn branch_names_are_those_git_accepts() {
+    for name in [
+        "", "a..b", "a b", "/a", "a/", "a//b", ".a", "a/.b", "a.lock", "a.lock/b", "-a", "a.", "@", "a@{b", "a\\b",
+        "HEAD", "a\nb", "a^", "a[b", "a~", "a?", "a*",
+    ] {
+        let parsed = BranchSetting::parse(&format!("main:{name}"));
+        assert_eq!(parsed.map_err(|p| p.code), Err("config-invalid"), "{name:?}");
+    }
+}

@@ -394,7 +394,8 @@ fn compat_q8_dec_4_downgrade_guard_matrix() {
     let semver = ["1.2.0"];
     let dated = ["a=2026-01-01T00:00:00Z"];
     let both = ["a=2026-01-01T00:00:00Z", "b=2026-02-01T00:00:00Z"];
-    let rows: &[(&str, Strategy, &str, bool, Option<&str>, &[&str], &str)] = &[
+    type Row<'a> = (&'a str, Strategy, &'a str, bool, Option<&'a str>, &'a [&'a str], &'a str);
+    let rows: &[Row<'_>] = &[
         ("lower", SemVer, "nginx:1.x", false, Some("1.3.0"), &semver, "held"),
         ("lower, allowed", SemVer, "nginx:1.x", true, Some("1.3.0"), &semver, "update-due"),
         ("lower than live", SemVer, "nginx:1.x", false, None, &semver, "held"),
