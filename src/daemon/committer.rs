@@ -11,6 +11,7 @@ use crate::adapters::store::PushRow;
 use crate::config::settings::CommitPer;
 use crate::core::event::{Event, Kind, Place};
 use crate::core::retry::Backoff;
+use crate::core::template::Template;
 use crate::core::update::plan::{self, Applied, Plan, Unit};
 use crate::core::update::{CommitMessage, Trailers, report};
 
@@ -331,7 +332,7 @@ impl Push<'_> {
 }
 
 /// The whole text of a commit: one Application's by the template, several ones' joined, then the trailers.
-pub fn message(template: Option<&str>, units: &[&Unit], sign_off: Option<(&str, &str)>) -> String {
+pub fn message(template: Option<&Template>, units: &[&Unit], sign_off: Option<(&str, &str)>) -> String {
     let mut text = String::new();
     let mut trailers = Trailers::default();
     for unit in units {
@@ -341,7 +342,7 @@ pub fn message(template: Option<&str>, units: &[&Unit], sign_off: Option<(&str, 
         }
         match template {
             Some(template) => {
-                let (rendered, problem) = message.text(template, &super::world::render);
+                let (rendered, problem) = message.text(template);
                 if let Some(problem) = problem {
                     tracing::warn!(app = %unit.app.key, "{problem}");
                 }

@@ -8,7 +8,7 @@ use futures::{FutureExt, StreamExt};
 
 use super::credentials;
 use super::poller::{self, Answer, Ask};
-use super::world::{self, World};
+use super::world::World;
 use crate::adapters::git::Remote;
 use crate::config::annotations;
 use crate::core::application::Application;
@@ -313,7 +313,6 @@ async fn survey_all(world: &World, inputs: &[Input], views: &Views, which: Vec<u
                 argocd_namespace: &settings.argocd_namespace,
                 offline,
                 allow_downgrade: settings.allow_downgrade,
-                render: &world::render,
             };
             (index, survey(&inputs))
         };

@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::delivery::Tally;
 use super::metrics::Metrics;
-use super::notifier::{self, Projects};
+use super::notifier::Projects;
 use super::status::Board;
 use crate::adapters::cluster::{Cluster, DocumentEvent, SecretObject};
 use crate::adapters::git::Git;
@@ -19,7 +19,6 @@ use crate::adapters::store::Store;
 use crate::config::settings::{Settings, Source};
 use crate::core::problem::Problem;
 use crate::core::template::{Functions, Template};
-use crate::core::value::Value;
 
 /// Everything a round works with. Cloning is cheap.
 #[derive(Clone)]
@@ -47,7 +46,7 @@ pub struct World {
     /// Delivery's figures.
     pub tally: Arc<Tally>,
     /// The commit message's template, if one is configured and good.
-    pub template: Arc<RwLock<Option<String>>>,
+    pub template: Arc<RwLock<Option<Arc<Template>>>>,
 }
 
 impl World {
@@ -57,7 +56,7 @@ impl World {
     }
 
     /// The commit message's template; `None` is the built-in text.
-    pub fn commit_template(&self) -> Option<String> {
+    pub fn commit_template(&self) -> Option<Arc<Template>> {
         self.template.read().unwrap_or_else(|e| e.into_inner()).clone()
     }
 
@@ -72,21 +71,15 @@ impl World {
                 return Ok(());
             }
         };
-        Template::parse(&text, Functions::Plain).map_err(|e| {
+        let template = Template::parse(&text, Functions::Plain).map_err(|e| {
             Problem::error("config-invalid", e.text)
                 .in_object(path.display().to_string())
                 .at(e.line, e.column)
                 .hint(e.hint)
         })?;
-        *self.template.write().unwrap_or_else(|e| e.into_inner()) = Some(text);
+        *self.template.write().unwrap_or_else(|e| e.into_inner()) = Some(Arc::new(template));
         Ok(())
     }
-}
-
-/// Renders a branch or commit template over data.
-pub fn render(source: &str, data: &Value) -> Result<String, String> {
-    let template = Template::parse(source, Functions::Plain).map_err(|e| e.text)?;
-    template.render(data, &notifier::now()).map_err(|e| e.text)
 }
 
 /// Where Secrets are read from.

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use sha2::{Digest as _, Sha256};
 
-use super::commit::{BranchData, Render};
+use super::commit::BranchData;
 use super::decision::{self, Change, Decision, Facts, State, decide};
 use super::plan::Unit;
 use super::tracked::{AppSettings, Discover, Method, TrackedImage};
@@ -77,8 +77,6 @@ pub struct Inputs<'a> {
     pub offline: bool,
     /// `--allow-downgrade`.
     pub allow_downgrade: bool,
-    /// Renders branch templates.
-    pub render: Render<'a>,
 }
 
 /// Where an image is written.
@@ -459,7 +457,7 @@ fn branch_for(
     let key = Sha256::digest(format!("{remote}|{base}|{file}"));
     let target_key: String = key[..4].iter().map(|byte| format!("{byte:02x}")).collect();
     let data = BranchData { app: &inputs.app.key, changes, target_key: &target_key };
-    setting.push_branch(base, &data, inputs.render)
+    setting.push_branch(base, &data)
 }
 
 /// Where the push branch exists already, what it holds counts (DES-2): its files are wanted, and the images are
