@@ -238,10 +238,12 @@ fn resource(
                 kustomized(tree, &path, &inner, seen, read)?;
             }
         }
-        Some(Entry::Symlink | Entry::Submodule) | None => {
-            let text = format!("`{named}` is no file or folder of the repository");
+        Some(Entry::Symlink | Entry::Submodule) => {
+            let text = format!("`{named}` is a link and is not read");
             read.problems.push(Problem::warning("not-expanded", text).in_object(folder));
         }
+        // Argo CD says so when it renders; no Application is lost by it here.
+        None => {}
     }
     Ok(())
 }

@@ -166,8 +166,7 @@ fn tags(verdicts: &[Verdict], all: bool, paint: Paint) {
         _ => 2,
     };
     let mut sorted: Vec<&Verdict> = verdicts.iter().collect();
-    // The newest are listed last by most registries; accepted ones come first here.
-    sorted.reverse();
+    // Verdicts come highest rank first; what could be taken stands before what is rejected.
     sorted.sort_by_key(|v| ranked(v.standing.word()));
     let shown = if all { sorted.len() } else { SHOWN };
     for verdict in sorted.iter().take(shown) {

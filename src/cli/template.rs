@@ -83,7 +83,7 @@ fn get(args: &GetArgs) -> u8 {
 fn preview(template: &MessageTemplate) -> String {
     match &template.message {
         Some(Field::Good(message)) => message.source().lines().next().unwrap_or_default().chars().take(100).collect(),
-        Some(Field::Broken(reason)) => format!("(broken: {reason})"),
+        Some(Field::Broken { text, .. }) => format!("(broken: {text})"),
         None => String::new(),
     }
 }

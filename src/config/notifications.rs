@@ -12,7 +12,7 @@ use crate::core::notify::catalog::{EmailBlock, Field, MessageTemplate, ServiceKi
 use crate::core::notify::message::DeliveryPolicy;
 use crate::core::notify::selector::Selector;
 use crate::core::notify::subscription::{Destination, GlobalSubscription};
-use crate::core::notify::trigger::{Condition, Trigger};
+use crate::core::notify::trigger::{Condition, Fault, Trigger};
 use crate::core::problem::{Problem, nearest};
 use crate::core::template::{Functions, Template};
 
@@ -206,14 +206,14 @@ impl Notifications {
         let mut good = true;
         for (index, item) in items.iter().enumerate() {
             match condition(index, item, problems) {
-                Some(condition) => trigger.conditions.push(condition),
-                None => good = false,
+                Ok(condition) => trigger.conditions.push(condition),
+                Err(faults) => {
+                    good = false;
+                    trigger.broken.extend(faults.into_iter().map(|fault| (index, fault)));
+                }
             }
         }
         // A broken condition keeps the others working, unless the whole trigger was good before (TRG-03, CFG-01).
-        if !good && trigger.conditions.is_empty() {
-            return false;
-        }
         self.rules.triggers.insert(name.to_owned(), trigger);
         good
     }
@@ -388,11 +388,13 @@ fn text_list(source: &str, problems: &mut Vec<Problem>) -> Option<Vec<String>> {
 
 const CONDITION_FIELDS: &[&str] = &["when", "oncePer", "send", "description", "lynceus"];
 
-fn condition(index: usize, node: &Node, problems: &mut Vec<Problem>) -> Option<Condition> {
+fn condition(index: usize, node: &Node, problems: &mut Vec<Problem>) -> Result<Condition, Vec<Fault>> {
+    let unusable = |text: &str| vec![Fault { field: "when", text: text.to_owned(), hint: String::new(), line: 1, column: 1 }];
     if node.entries().is_none() {
         let text = format!("condition {index} is {}, not a mapping", node.kind());
+        let faults = unusable(&text);
         problems.push(node.at.mark(Problem::error("TriggerInvalid", text)).upstream_rejects());
-        return None;
+        return Err(faults);
     }
     problems.extend(node.unknown_fields("a condition", CONDITION_FIELDS));
     let text = |name: &str| node.field(name).and_then(|n| n.as_text()).map(|t| t.into_owned()).unwrap_or_default();
@@ -403,8 +405,9 @@ fn condition(index: usize, node: &Node, problems: &mut Vec<Problem>) -> Option<C
             Some(items) => send.extend(items.iter().filter_map(|i| i.as_text()).map(|t| t.into_owned())),
             None => {
                 let text = format!("`send` is a list of template names, not {}", list.kind());
+                let faults = unusable(&text);
                 problems.push(list.at.mark(Problem::error("TriggerInvalid", text)).upstream_rejects());
-                return None;
+                return Err(faults);
             }
         }
     }
@@ -412,7 +415,6 @@ fn condition(index: usize, node: &Node, problems: &mut Vec<Problem>) -> Option<C
         let text = format!("condition {index} has no `when` and never fires");
         problems.push(node.at.mark(Problem::warning("ConditionNeverFires", text)));
     }
-    let at = node.field("when").map(|n| n.at);
     match Condition::compile(index, &when, &once_per, send, text("description")) {
         Ok(condition) => {
             for (field, program) in [("when", &condition.when), ("oncePer", &condition.once_per)] {
@@ -425,19 +427,25 @@ fn condition(index: usize, node: &Node, problems: &mut Vec<Problem>) -> Option<C
                 }
             }
             once_per_identity(index, &condition, problems);
-            Some(condition)
+            Ok(condition)
         }
-        Err(found) => {
-            // Positions count within the expression; a one-line expression is found by where it begins.
-            problems.extend(found.into_iter().map(|mut problem| {
-                if let (Some(at), Some(1), Some(column)) = (at, problem.line, problem.column) {
-                    problem.text = format!("{} (at character {column} of the expression)", problem.text);
-                    problem.line = Some(at.line);
-                    problem.column = Some(at.column + column - 1);
-                }
-                problem
-            }));
-            None
+        Err(faults) => {
+            for fault in &faults {
+                let problem = Problem::error("ExpressionInvalid", fault.text.clone())
+                    .at_key(format!("[{index}].{}", fault.field))
+                    .hint(fault.hint.clone())
+                    .upstream_rejects();
+                // Positions count within the expression; a one-line one is found by where it begins in the document.
+                let at = node.field(fault.field).map(|n| n.at).filter(|_| fault.line == 1);
+                problems.push(match at {
+                    Some(at) => {
+                        let text = format!("{} (character {} of the expression)", problem.text, fault.column);
+                        Problem { text, ..problem }.at(at.line, at.column + fault.column - 1)
+                    }
+                    None => problem.at(fault.line, fault.column),
+                });
+            }
+            Err(faults)
         }
     }
 }
@@ -582,7 +590,7 @@ impl Blocks<'_> {
         let Some(text) = value.as_text() else {
             let text = format!("`{name}` is {}, not a text", value.kind());
             self.problems.push(value.at.mark(Problem::error("TemplateInvalid", text.clone())).at_key(path).upstream_rejects());
-            return Some(Field::Broken(text));
+            return Some(Field::Broken { text, line: 0, column: 0 });
         };
         match Template::parse(&text, Functions::Full) {
             Ok(template) => Some(Field::Good(Arc::new(template))),
@@ -593,7 +601,7 @@ impl Blocks<'_> {
                     .hint(error.hint)
                     .upstream_rejects();
                 self.problems.push(problem);
-                Some(Field::Broken(format!("{} (line {})", error.text, error.line)))
+                Some(Field::Broken { text: error.text, line: error.line, column: error.column })
             }
         }
     }
