@@ -5,5 +5,6 @@ mod support;
 
 mod parts;
 
+mod cli;
 mod cluster;
 mod git;
