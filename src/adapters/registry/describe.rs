@@ -8,7 +8,7 @@ use super::metadata::{Fact, Image, Metadata, Seen};
 use super::{Access, Options};
 use crate::adapters::http::{Http, Limits, Method, Reply};
 use crate::core::image::{Candidate, Detail, Platform};
-use futures::StreamExt;
+use futures::{FutureExt, StreamExt};
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -134,6 +134,8 @@ impl Look<'_> {
                 }
             }
         });
+        // Boxed one by one: a stream of unnamed futures over borrowed tags cannot be shown to be `Send`.
+        let each: Vec<futures::future::BoxFuture<'_, _>> = each.map(FutureExt::boxed).collect();
         let mut answers = futures::stream::iter(each).buffered(IN_FLIGHT);
         let mut described = Vec::with_capacity(question.tags.len());
         while let Some(answer) = answers.next().await {

@@ -1,9 +1,9 @@
 //! TagFilter and Glob: which tags a user lets in and which he keeps out (image-updates.md TAG-3, TAG-4).
 
-use regex::bytes::Regex;
+use regex::Regex;
 
-use super::regexp;
 use crate::core::problem::Problem;
+use crate::core::value::pattern;
 
 /// What `allow-tags` lets in.
 #[derive(Clone, Debug, Default)]
@@ -34,7 +34,7 @@ impl TagFilter {
                 .hint("write any, or regexp: and an expression such as regexp:^v[0-9]");
             return (filter(Rule::Nothing), Some(problem));
         };
-        match regexp::compile(source) {
+        match pattern::compile(source) {
             Ok(expression) => (filter(Rule::Search(expression)), None),
             Err(why) => {
                 let problem = Problem::error("allow-tags-invalid", format!("{text:?} matches no tag: {why}"));
@@ -47,7 +47,7 @@ impl TagFilter {
     pub fn allows(&self, tag: &str) -> bool {
         match &self.rule {
             Rule::All => true,
-            Rule::Search(expression) => expression.is_match(tag.as_bytes()),
+            Rule::Search(expression) => expression.is_match(tag),
             Rule::Nothing => false,
         }
     }

@@ -6,7 +6,6 @@ mod constraint;
 mod filter;
 mod platform;
 mod reference;
-mod regexp;
 mod strategy;
 mod version;
 

@@ -44,7 +44,8 @@ impl fmt::Display for Repository {
 
 static ALIAS: LazyLock<Regex> = LazyLock::new(|| grammar("[A-Za-z0-9][A-Za-z0-9._/-]*"));
 static PATH: LazyLock<Regex> = LazyLock::new(|| grammar(PATH_GRAMMAR));
-static REGISTRY: LazyLock<Regex> = LazyLock::new(|| grammar(r"(?:[A-Za-z0-9._-]+|\[[A-Fa-f0-9:]+\])(?::[0-9]+)?"));
+static REGISTRY: LazyLock<Regex> =
+    LazyLock::new(|| grammar(r"(?:[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]+)*|\[[A-Fa-f0-9:]+\])(?::[0-9]+)?"));
 /// The distribution grammar: domain, path, tag, digest.
 static REFERENCE: LazyLock<Regex> = LazyLock::new(|| {
     let label = "(?:[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?)";

@@ -54,6 +54,15 @@ pub struct SlackPart {
     pub delivery_policy: DeliveryPolicy,
 }
 
+/// A thread at the receiver: the first message of a group, by which later ones join it (SL-02).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Thread {
+    /// Channel id, as the receiver's answer to the first message named it.
+    pub channel: String,
+    /// The first message.
+    pub ts: String,
+}
+
 /// `deliveryPolicy` (SL-03).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum DeliveryPolicy {

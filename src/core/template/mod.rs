@@ -1,1 +1,191 @@
-//! The template language of messages (notifications.md §7): Go text/template with sprig's text functions.
+//! The template language of messages (notifications.md §7): Go text/template with sprig's text functions. Parse once,
+//! render often. `json` renders templates of JSON text (§8.3).
+
+mod arg;
+mod builtin;
+mod cast;
+mod exec;
+mod functions;
+mod json;
+mod lexer;
+mod literal;
+mod node;
+mod parser;
+mod printf;
+mod text;
+
+#[cfg(test)]
+mod tests;
+
+pub use exec::Piece;
+pub use json::{JsonFault, JsonOutcome, JsonRendering, interpolate_json};
+
+use super::value::Value;
+use super::value::time::Moment;
+use node::{Items, OperandKind};
+
+/// Longest template source, in bytes (TLP-02).
+pub const MAX_SOURCE: usize = 64 * 1024;
+/// Longest output of one rendering, in bytes (TLP-02).
+pub const MAX_OUTPUT: usize = 256 * 1024;
+/// Most steps of one rendering (TLP-02).
+pub const MAX_STEPS: u64 = 1_000_000;
+/// Deepest nesting, of the source as well as of templates that call templates (TLP-02).
+pub const MAX_DEPTH: usize = 64;
+
+/// Which functions a template may call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Functions {
+    /// Those of text/template and sprig's, without `env` and `expandenv`: notification templates.
+    Full,
+    /// Those of text/template only: commit messages and branch names.
+    Plain,
+}
+
+/// Why a source is no template.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ParseError {
+    /// 1-based line.
+    pub line: u32,
+    /// 1-based column in characters.
+    pub column: u32,
+    /// What is wrong.
+    pub text: String,
+    /// What would help; may be empty.
+    pub hint: String,
+}
+
+/// Why a template could not be rendered with this data.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RenderError {
+    /// 1-based line.
+    pub line: u32,
+    /// 1-based column in characters.
+    pub column: u32,
+    /// What went wrong, and with which part of the template.
+    pub text: String,
+    /// It may work later (notifications.md HLP-06): a host function said so.
+    pub undetermined: bool,
+}
+
+impl std::fmt::Display for ParseError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "line {}, column {}: {}", self.line, self.column, self.text)?;
+        if self.hint.is_empty() { Ok(()) } else { write!(f, " ({})", self.hint) }
+    }
+}
+
+impl std::fmt::Display for RenderError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "line {}, column {}: {}", self.line, self.column, self.text)
+    }
+}
+
+impl std::error::Error for ParseError {}
+impl std::error::Error for RenderError {}
+
+/// A parsed template.
+#[derive(Debug)]
+pub struct Template {
+    source: String,
+    parsed: parser::Parsed,
+    mutates: bool,
+}
+
+impl Template {
+    /// Parses a source. Function names are checked, so an unknown one is found here (TLP-01).
+    pub fn parse(source: &str, functions: Functions) -> Result<Template, ParseError> {
+        if source.len() > MAX_SOURCE {
+            let text = format!("template is longer than {MAX_SOURCE} bytes");
+            return Err(ParseError { line: 1, column: 1, text, hint: String::new() });
+        }
+        let parsed = parser::parse(source, functions).map_err(|fault| {
+            let (line, column) = position(source, fault.at);
+            ParseError { line, column, text: fault.text, hint: fault.hint }
+        })?;
+        let mut template = Template { source: source.to_owned(), parsed, mutates: false };
+        let mut mutates = false;
+        template.visit(&mut |kind| {
+            if let OperandKind::Function(function) = kind {
+                mutates |= functions::MUTATING.contains(&function.name);
+            }
+        });
+        template.mutates = mutates;
+        Ok(template)
+    }
+
+    /// Renders with `data` as dot. `now` is the clock; its zone is the local one.
+    pub fn render(&self, data: &Value, now: &Moment) -> Result<String, RenderError> {
+        let mut out = String::new();
+        self.render_pieces(data, now, |piece| out.push_str(piece.text()))?;
+        Ok(out)
+    }
+
+    /// Renders piece by piece, telling the template's own text from what its actions print. What was emitted before an
+    /// error is to be thrown away.
+    pub fn render_pieces(
+        &self,
+        data: &Value,
+        now: &Moment,
+        mut emit: impl FnMut(Piece<'_>),
+    ) -> Result<(), RenderError> {
+        // Functions that change maps must not reach beyond this rendering (TLP-03).
+        let own = if self.mutates { data.deep_copy(functions::COPY_DEPTH) } else { data.clone() };
+        exec::run(&self.parsed, own, now, &mut emit).map_err(|stop| {
+            let (line, column) = position(&self.source, stop.at);
+            RenderError { line, column, text: stop.text, undetermined: stop.undetermined }
+        })
+    }
+
+    /// Whether any chain of fields starts with `.root`, `$.root` or a field `root` of any other value that is dot.
+    pub fn reads(&self, root: &str) -> bool {
+        self.has_path(&[root])
+    }
+
+    /// Whether any chain of fields starts with these names (`["repo", "GetCommitMetadata"]`), called or not.
+    pub fn calls(&self, path: &[&str]) -> bool {
+        self.has_path(path)
+    }
+
+    fn has_path(&self, path: &[&str]) -> bool {
+        let starts = |names: &[std::sync::Arc<str>]| {
+            names.len() >= path.len() && names.iter().zip(path).all(|(name, wanted)| **name == **wanted)
+        };
+        let mut found = false;
+        self.visit(&mut |kind| {
+            found |= match kind {
+                OperandKind::Field(names) => starts(names),
+                OperandKind::Variable(names) => starts(&names[1..]),
+                OperandKind::Chain(_, names) => starts(names),
+                // `index . "secrets"` and `get . "secrets"` reach a root as well.
+                OperandKind::Text { text, .. } => path.first().is_some_and(|root| **text == **root),
+                _ => false,
+            };
+        });
+        found
+    }
+
+    fn visit<'t>(&'t self, visit: &mut dyn FnMut(&'t OperandKind)) {
+        let bodies: Vec<&Items> = std::iter::once(&self.parsed.root).chain(self.parsed.defined.values()).collect();
+        for body in bodies {
+            node::visit_operands(body, &mut |operand| visit(&operand.kind));
+        }
+    }
+
+    /// The source it was parsed from.
+    pub fn source(&self) -> &str {
+        &self.source
+    }
+}
+
+/// 1-based line and column, in characters, of a byte offset.
+fn position(source: &str, at: usize) -> (u32, u32) {
+    let mut end = at.min(source.len());
+    while !source.is_char_boundary(end) {
+        end -= 1;
+    }
+    let before = &source[..end];
+    let line = before.matches('\n').count() + 1;
+    let column = before.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
+    (line as u32, column as u32)
+}

@@ -19,7 +19,7 @@ pub use print::{display, type_name};
 use std::any::Any;
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::{Arc, RwLock};
+use std::sync::{Arc, LazyLock, RwLock};
 
 /// A Go integer type, as far as it shows in `%T` and in type checks of arguments.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -70,6 +70,10 @@ pub enum ListKind {
     Int,
     /// `[][]interface {}` (sprig's `chunk`)
     Lists,
+    /// `[2]interface {}`: one of what `toPairs` gives, an array and no slice
+    Pair,
+    /// `[][2]interface {}` (`toPairs` of expressions)
+    Pairs,
 }
 
 /// One value. Cloning is cheap: everything large is shared.
@@ -110,6 +114,21 @@ pub struct List {
     pub kind: ListKind,
     /// The elements.
     pub items: Arc<Vec<Value>>,
+}
+
+/// What nil slices hold: Go tells them from empty ones, in JSON and in comparisons with nil.
+static NIL_ITEMS: LazyLock<Arc<Vec<Value>>> = LazyLock::new(|| Arc::new(Vec::new()));
+
+impl List {
+    /// A nil slice: empty, prints `[]`, is `null` in JSON.
+    pub fn nil(kind: ListKind) -> Self {
+        List { kind, items: NIL_ITEMS.clone() }
+    }
+
+    /// Whether it was made by [`List::nil`].
+    pub fn is_nil(&self) -> bool {
+        Arc::ptr_eq(&self.items, &NIL_ITEMS)
+    }
 }
 
 /// A shared map, ordered by key. It can change (`set`, `unset`, `merge`): all holders see it, as in Go. Whoever must
@@ -175,6 +194,11 @@ impl Map {
     /// Whether both are the same map (not merely equal ones).
     pub fn same(&self, other: &Map) -> bool {
         Arc::ptr_eq(&self.entries, &other.entries)
+    }
+
+    /// Tells this map from all others that exist at the same time.
+    pub fn address(&self) -> usize {
+        Arc::as_ptr(&self.entries).cast::<()>() as usize
     }
 
     /// A map that shares nothing changeable with this one. `depth` bounds the recursion: deeper levels stay shared.
@@ -366,6 +390,7 @@ impl Value {
         match self {
             _ if depth == 0 => self.clone(),
             Value::Map(map) => Value::Map(map.deep_copy(depth - 1)),
+            Value::List(list) if list.is_nil() => self.clone(),
             Value::List(list) => Value::List(List {
                 kind: list.kind,
                 items: Arc::new(list.items.iter().map(|item| item.deep_copy(depth - 1)).collect()),

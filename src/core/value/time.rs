@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use jiff::tz::{Offset, TimeZone};
 
 use super::layout;
-pub use super::layout_parse::{parse, parse_rfc3339};
+pub use super::layout_parse::{parse, parse_in, parse_rfc3339};
 
 /// The layouts that Go's package `time` names, and that the helper `time` offers (notifications.md §5.2).
 pub const LAYOUTS: [(&str, &str); 19] = [

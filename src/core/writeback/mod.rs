@@ -1,23 +1,26 @@
 //! Edits as text in, text out: where a value is written, what stands there now, and the bytes after the change
 //! (image-updates.md §8 desired values, §13-§16).
 
-use super::application::Application;
-use super::application::source::Route;
 pub use super::application::tree::{Entry, MapTree, Overlay, Tree, TreeError};
+use super::application::{Application, SourceType, source::Route};
+use super::image::ImageRef;
 use super::problem::Problem;
+use editor::Editor;
 
-/// An image with what a registry or a file says of it.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct ImageValue {
-    /// Registry host as written; `None` if not named.
-    pub registry: Option<String>,
-    /// Path.
-    pub name: String,
-    /// Tag.
-    pub tag: Option<String>,
-    /// `sha256:…`.
-    pub digest: Option<String>,
-}
+mod document;
+mod editor;
+mod entries;
+mod fresh;
+mod helm;
+mod kustomize;
+mod overrides;
+mod path;
+mod scalar;
+mod spec;
+mod target;
+
+pub use helm::has_path;
+pub use target::KUSTOMIZATION_FILES;
 
 /// One file to be changed or created.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -86,10 +89,8 @@ pub struct Names {
 /// One governed image of an Application, as far as places are concerned.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Slot {
-    /// Alias; `None` if it has none.
-    pub alias: Option<String>,
-    /// The reference as configured.
-    pub image: ImageValue,
+    /// The reference as configured, with its alias.
+    pub image: ImageRef,
     /// The names it has where it is written.
     pub names: Names,
 }
@@ -99,8 +100,10 @@ pub struct Slot {
 pub struct ImageEdit {
     /// Which image.
     pub slot: Slot,
-    /// What shall stand there.
-    pub value: ImageValue,
+    /// What shall stand there: name as configured, tag and digest as chosen.
+    pub value: ImageRef,
+    /// Strategy `digest`: only the digest moves. A kustomization element that has a digest and no tag gets none (K7).
+    pub by_digest: bool,
     /// Whether it changes now. The others are written to override files only, which replace whole lists (FMT-O1).
     pub due: bool,
 }
@@ -146,8 +149,7 @@ pub fn write_back_target(
     argocd_namespace: &str,
     tree: &dyn Tree,
 ) -> Result<Target, Refusal> {
-    let _ = (text, app, argocd_namespace, tree);
-    Err(Refusal::new("internal", "not written yet").in_file(&route.path))
+    target::resolve(text, app, route, argocd_namespace, tree)
 }
 
 /// The value `target` holds now for an image (DES-1); `None` if unknown.
@@ -158,14 +160,36 @@ pub fn desired(
     route: &Route,
     slot: &Slot,
 ) -> Result<Option<Desired>, Refusal> {
-    let _ = (tree, target, app, route, slot);
-    Ok(None)
+    let path = target.path();
+    let Some((bytes, _)) = load(tree, path)? else {
+        return match target {
+            Target::Override { .. } => spec::desired(app, route, slot),
+            Target::HelmValues { .. } | Target::Kustomization { .. } => Ok(None),
+        };
+    };
+    let read = || {
+        let editor = Editor::open(&bytes)?;
+        match target {
+            Target::Override { .. } => match overrides::desired(&editor, route.kind, slot)? {
+                Some(found) => Ok((Some(found), true)),
+                None => Ok((spec::desired(app, route, slot)?, false)),
+            },
+            Target::HelmValues { .. } => Ok((helm::desired(&editor, slot)?, true)),
+            Target::Kustomization { .. } => Ok((kustomize::desired(&editor, slot)?, true)),
+        }
+    };
+    let (found, in_file) = read().map_err(|refusal: Refusal| refusal.in_file(path))?;
+    Ok(found.map(|mut desired| {
+        if in_file {
+            desired.place = format!("{path} {}", desired.place);
+        }
+        desired
+    }))
 }
 
 /// The value the Application's own parameters hold now for an image (DES-1, method `argocd`); `None` if unknown.
 pub fn desired_parameters(app: &Application, route: &Route, slot: &Slot) -> Result<Option<Desired>, Refusal> {
-    let _ = (app, route, slot);
-    Ok(None)
+    spec::desired(app, route, slot)
 }
 
 /// The changes that make `target` hold the images' values (§16).
@@ -176,14 +200,103 @@ pub fn edit(
     route: &Route,
     images: &[ImageEdit],
 ) -> Result<Edited, Refusal> {
-    let _ = (tree, target, app, route, images);
-    Err(Refusal::new("internal", "not written yet"))
+    let path = target.path();
+    let loaded = load(tree, path)?;
+    let executable = loaded.as_ref().is_some_and(|(_, executable)| *executable);
+    let before = loaded.map(|(bytes, _)| bytes);
+    let splice = || {
+        let mut editor = Editor::open(before.as_deref().unwrap_or_default())?;
+        let mut warnings = match target {
+            Target::Override { .. } => overrides::edit(&mut editor, app, route, path, images)?,
+            Target::HelmValues { .. } => helm::edit(&mut editor, images).map(|()| Vec::new())?,
+            Target::Kustomization { .. } => kustomize::edit(&mut editor, images)?,
+        };
+        let after = editor.bytes();
+        warnings.extend(editor.into_warnings());
+        Ok((after, warnings))
+    };
+    let (after, warnings) = splice().map_err(|refusal: Refusal| refusal.in_file(path))?;
+    let warnings = warnings.into_iter().map(|w| w.in_object(app.label()).at_key(path)).collect();
+    let same = before.as_deref().unwrap_or_default() == after;
+    let change = FileChange { path: path.to_owned(), before, after, executable };
+    Ok(Edited { changes: if same { Vec::new() } else { vec![change] }, warnings })
 }
 
 /// The patch that makes the Application's own parameters hold the due images' values (§13); `None` if they do.
 pub fn parameters_patch(app: &Application, route: &Route, images: &[ImageEdit]) -> Result<Option<Patch>, Refusal> {
-    let _ = (app, route, images);
-    Ok(None)
+    spec::patch(app, route, images)
+}
+
+/// Begins every Git LFS pointer.
+const LFS: &[u8] = b"version https://git-lfs.github.com/spec/";
+
+/// The bytes of a target and its mode bit; `None` if it does not exist.
+fn load(tree: &dyn Tree, path: &str) -> Result<Option<(Vec<u8>, bool)>, Refusal> {
+    let Some(Entry::File { executable }) = tree.entry(path)? else { return Ok(None) };
+    let bytes = tree.read(path)?;
+    if bytes.starts_with(LFS) {
+        let base = path.rsplit('/').next().unwrap_or(path);
+        let text = format!("{base} is a Git LFS pointer; its content is not in the repository");
+        return Err(Refusal::new("lfs-pointer", text).in_file(path));
+    }
+    Ok(Some((bytes, executable)))
+}
+
+fn collision(place: &str, one: &ImageRef, other: &ImageRef) -> Refusal {
+    let text = format!("{place} would be written with two values: {one} and {other}");
+    Refusal::new("target-collision", text).hint("give each image places of its own")
+}
+
+fn unsupported(kind: SourceType) -> Refusal {
+    Refusal::new("unsupported-source", format!("a source of type {} has no places for images", kind.word()))
+        .hint("name a file with write-back-target helmvalues:<path> or kustomization:<path>")
+}
+
+impl Target {
+    /// The file, from the repository's root.
+    pub fn path(&self) -> &str {
+        match self {
+            Target::Override { path } | Target::HelmValues { path } | Target::Kustomization { path } => path,
+        }
+    }
+}
+
+impl Desired {
+    /// From the text of a whole reference.
+    fn of_reference(text: &str, place: String) -> Desired {
+        match ImageRef::parse_reference(text) {
+            Ok(image) => Desired {
+                name: Some(image.full_name()),
+                tag: image.tag.clone().filter(|t| !t.is_empty()),
+                digest: image.digest,
+                place,
+            },
+            Err(_) => Desired { name: Some(text.to_owned()).filter(|t| !t.is_empty()), tag: None, digest: None, place },
+        }
+    }
+
+    /// From a name and the text of a tag-only place (REF-9).
+    fn of_parts(name: Option<String>, tag: &str, place: String) -> Desired {
+        let (tag, digest) = match tag.split_once('@') {
+            Some((tag, digest)) => (tag, Some(digest.to_owned())),
+            None if tag.starts_with("sha256:") => ("", Some(tag.to_owned())),
+            None => (tag, None),
+        };
+        Desired { name, tag: Some(tag.to_owned()).filter(|t| !t.is_empty()), digest, place }
+    }
+
+    /// DES-3: whether it means this value. Names count by canonical repository (a short form of the same path is the
+    /// same), an absent name is no difference, digests count when both sides have one.
+    pub fn means(&self, value: &ImageRef) -> bool {
+        let name = self.name.as_deref().is_none_or(|name| helm::says(name, value));
+        let digest = match (&self.digest, &value.digest) {
+            (Some(a), Some(b)) => a == b,
+            _ => true,
+        };
+        let tag = value.tag.as_deref().filter(|t| !t.is_empty());
+        let same_tag = self.tag.as_deref() == tag || (tag.is_none() && self.digest.is_some() && value.digest.is_some());
+        name && digest && same_tag
+    }
 }
 
 impl Refusal {
@@ -224,3 +337,6 @@ impl From<TreeError> for Refusal {
         Refusal::new("internal", format!("reading the repository: {error}"))
     }
 }
+
+#[cfg(test)]
+mod tests;

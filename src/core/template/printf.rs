@@ -1,0 +1,621 @@
+//! Go's fmt: `print`, `println` and `printf` with its verbs, flags, widths and complaints (`%!d(string=a)`).
+
+use crate::core::value::number::format_float;
+use crate::core::value::{IntKind, Value, display, type_name};
+
+use super::text::{is_print, lossy, quote, quote_char};
+
+/// Largest width or precision, as in Go.
+const MAX_NUMBER: usize = 1_000_000;
+/// Deepest nesting that is printed.
+const DEPTH: usize = 100;
+
+/// `fmt.Sprint`: a blank between two operands where neither is text.
+pub(super) fn print(values: &[Value]) -> String {
+    let mut out = String::new();
+    let mut after_text = false;
+    for (i, value) in values.iter().enumerate() {
+        let is_text = matches!(value, Value::Str(_));
+        if i > 0 && !is_text && !after_text {
+            out.push(' ');
+        }
+        out.push_str(&display(value));
+        after_text = is_text;
+    }
+    out
+}
+
+/// `fmt.Sprintln`.
+pub(super) fn println(values: &[Value]) -> String {
+    let words: Vec<String> = values.iter().map(display).collect();
+    words.join(" ") + "\n"
+}
+
+/// `fmt.Sprintf`.
+pub(super) fn printf(format: &str, arguments: &[Value]) -> String {
+    let mut printer = Printer::default();
+    printer.run(format, arguments);
+    printer.out
+}
+
+#[derive(Clone, Copy, Default)]
+struct Flags {
+    width: Option<usize>,
+    precision: Option<usize>,
+    plus: bool,
+    minus: bool,
+    sharp: bool,
+    space: bool,
+    zero: bool,
+    /// `%+v`
+    plus_v: bool,
+    /// `%#v`
+    sharp_v: bool,
+}
+
+#[derive(Default)]
+struct Printer {
+    out: String,
+    flags: Flags,
+    /// Inside a complaint, where methods are not called.
+    complaining: bool,
+    reordered: bool,
+    good_index: bool,
+}
+
+impl Printer {
+    fn run(&mut self, format: &str, arguments: &[Value]) {
+        let mut next = 0;
+        let mut rest = format;
+        while let Some(at) = rest.find('%') {
+            self.out.push_str(&rest[..at]);
+            rest = self.verb(&rest[at + 1..], arguments, &mut next);
+        }
+        self.out.push_str(rest);
+        if !self.reordered && next < arguments.len() {
+            self.flags = Flags::default();
+            self.out.push_str("%!(EXTRA ");
+            for (i, value) in arguments[next..].iter().enumerate() {
+                if i > 0 {
+                    self.out.push_str(", ");
+                }
+                if value.is_nil() {
+                    self.out.push_str("<nil>");
+                } else {
+                    self.out.push_str(&format!("{}=", type_name(value)));
+                    self.value(value, 'v', 0);
+                }
+            }
+            self.out.push(')');
+        }
+    }
+
+    /// One verb, `rest` standing behind its percent sign; returns what follows.
+    fn verb<'a>(&mut self, rest: &'a str, arguments: &[Value], next: &mut usize) -> &'a str {
+        self.flags = Flags::default();
+        self.good_index = true;
+        let mut rest = rest;
+        while let Some(c) = rest.chars().next() {
+            match c {
+                '#' => self.flags.sharp = true,
+                '0' => self.flags.zero = true,
+                '+' => self.flags.plus = true,
+                '-' => self.flags.minus = true,
+                ' ' => self.flags.space = true,
+                _ => break,
+            }
+            rest = &rest[1..];
+        }
+        let mut after_index;
+        (rest, after_index) = self.index(rest, arguments.len(), next);
+        if let Some(tail) = rest.strip_prefix('*') {
+            rest = tail;
+            match integer_argument(arguments, next) {
+                Some(width) => {
+                    self.flags.width = Some(width.unsigned_abs() as usize);
+                    if width < 0 {
+                        self.flags.minus = true;
+                        self.flags.zero = false;
+                    }
+                }
+                None => self.out.push_str("%!(BADWIDTH)"),
+            }
+            after_index = false;
+        } else {
+            let (width, tail) = number(rest);
+            rest = tail;
+            self.flags.width = width;
+            if after_index && width.is_some() {
+                self.good_index = false;
+            }
+        }
+        if rest.len() > 1
+            && let Some(tail) = rest.strip_prefix('.')
+        {
+            if after_index {
+                self.good_index = false;
+            }
+            (rest, after_index) = self.index(tail, arguments.len(), next);
+            if let Some(tail) = rest.strip_prefix('*') {
+                rest = tail;
+                match integer_argument(arguments, next) {
+                    Some(precision) if precision >= 0 => self.flags.precision = Some(precision as usize),
+                    Some(_) | None => self.out.push_str("%!(BADPREC)"),
+                }
+                after_index = false;
+            } else {
+                let (precision, tail) = number(rest);
+                rest = tail;
+                self.flags.precision = Some(precision.unwrap_or(0));
+            }
+        }
+        if !after_index {
+            (rest, _) = self.index(rest, arguments.len(), next);
+        }
+        let Some(verb) = rest.chars().next() else {
+            self.out.push_str("%!(NOVERB)");
+            return rest;
+        };
+        rest = &rest[verb.len_utf8()..];
+        if verb == '%' {
+            self.out.push('%');
+        } else if !self.good_index {
+            self.out.push_str(&format!("%!{verb}(BADINDEX)"));
+        } else if let Some(value) = arguments.get(*next) {
+            *next += 1;
+            if matches!(verb, 'v' | 'w') {
+                self.flags.sharp_v = std::mem::take(&mut self.flags.sharp);
+                self.flags.plus_v = std::mem::take(&mut self.flags.plus);
+            }
+            self.argument(value, verb);
+        } else {
+            self.out.push_str(&format!("%!{verb}(MISSING)"));
+        }
+        rest
+    }
+
+    /// An explicit argument index `[n]`.
+    fn index<'a>(&mut self, rest: &'a str, count: usize, next: &mut usize) -> (&'a str, bool) {
+        let Some(inside) = rest.strip_prefix('[') else { return (rest, false) };
+        self.reordered = true;
+        let Some(close) = inside.find(']').filter(|_| rest.len() >= 3) else {
+            self.good_index = false;
+            return (inside, false);
+        };
+        let after = &inside[close + 1..];
+        match number(&inside[..close]) {
+            (Some(n), "") => {
+                if n >= 1 && n <= count {
+                    *next = n - 1;
+                } else {
+                    self.good_index = false;
+                }
+                (after, true)
+            }
+            _ => {
+                self.good_index = false;
+                (after, false)
+            }
+        }
+    }
+
+    fn argument(&mut self, value: &Value, verb: char) {
+        if value.is_nil() {
+            match verb {
+                'T' | 'v' => self.pad("<nil>"),
+                _ => self.out.push_str(&format!("%!{verb}(<nil>)")),
+            }
+            return;
+        }
+        if verb == 'T' {
+            self.text(&type_name(value));
+            return;
+        }
+        self.value(value, verb, 0);
+    }
+
+    fn value(&mut self, value: &Value, verb: char, depth: usize) {
+        if depth > DEPTH {
+            self.out.push_str("...");
+            return;
+        }
+        if let Some(text) = own_text(value)
+            && !self.complaining
+            && !self.flags.sharp_v
+            && matches!(verb, 'v' | 's' | 'x' | 'X' | 'q')
+        {
+            self.string(value, &text, verb);
+            return;
+        }
+        match value {
+            Value::Nil if self.flags.sharp_v => self.out.push_str("interface {}(nil)"),
+            Value::Nil => self.out.push_str("<nil>"),
+            Value::Bool(b) => match verb {
+                't' | 'v' => self.pad(if *b { "true" } else { "false" }),
+                _ => self.complain(value, verb),
+            },
+            Value::Int(kind, n) => self.integer(value, *n, !kind.unsigned(), verb),
+            Value::Duration(n) => self.integer(value, *n, true, verb),
+            Value::Float(f) => self.float(value, *f, verb),
+            Value::Complex(re, im) => self.complex(value, *re, *im, verb),
+            Value::Str(text) => self.string(value, text, verb),
+            Value::Bytes(bytes) => self.bytes(bytes, verb, depth),
+            Value::List(list) => {
+                let (open, between, close) =
+                    if self.flags.sharp_v { (type_name(value) + "{", ", ", '}') } else { ("[".into(), " ", ']') };
+                self.out.push_str(&open);
+                for (i, item) in list.items.iter().enumerate() {
+                    if i > 0 {
+                        self.out.push_str(between);
+                    }
+                    self.value(item, verb, depth + 1);
+                }
+                self.out.push(close);
+            }
+            Value::Map(map) => {
+                let (open, between, close) =
+                    if self.flags.sharp_v { (type_name(value) + "{", ", ", '}') } else { ("map[".into(), " ", ']') };
+                self.out.push_str(&open);
+                for (i, (key, item)) in map.entries().iter().enumerate() {
+                    if i > 0 {
+                        self.out.push_str(between);
+                    }
+                    self.value(&Value::Str(key.clone()), verb, depth + 1);
+                    self.out.push(':');
+                    self.value(item, verb, depth + 1);
+                }
+                self.out.push(close);
+            }
+            Value::Object(object) => {
+                self.out.push_str(if depth == 0 { "&{" } else { "{" });
+                for (i, name) in object.field_names().iter().enumerate() {
+                    if i > 0 {
+                        self.out.push(' ');
+                    }
+                    if self.flags.plus_v {
+                        self.out.push_str(&format!("{name}:"));
+                    }
+                    self.value(&object.field(name).unwrap_or(Value::Nil), verb, depth + 1);
+                }
+                self.out.push('}');
+            }
+            Value::Time(_) | Value::Func(_) => self.pad(&display(value)),
+        }
+    }
+
+    /// A verb that does not fit the value.
+    fn complain(&mut self, value: &Value, verb: char) {
+        self.out.push_str(&format!("%!{verb}({}=", type_name(value)));
+        let outer = std::mem::replace(&mut self.complaining, true);
+        self.value(value, 'v', 0);
+        self.complaining = outer;
+        self.out.push(')');
+    }
+
+    fn pad(&mut self, text: &str) {
+        let missing = self.flags.width.unwrap_or(0).saturating_sub(text.chars().count());
+        if missing > 0 && !self.flags.minus {
+            let filler = if self.flags.zero { "0" } else { " " };
+            self.out.push_str(&filler.repeat(missing));
+        }
+        self.out.push_str(text);
+        if missing > 0 && self.flags.minus {
+            self.out.push_str(&" ".repeat(missing));
+        }
+    }
+
+    fn pad_with_blanks(&mut self, text: &str) {
+        let zero = std::mem::take(&mut self.flags.zero);
+        self.pad(text);
+        self.flags.zero = zero;
+    }
+
+    fn cut<'a>(&self, text: &'a str) -> &'a str {
+        match self.flags.precision {
+            Some(n) => text.char_indices().nth(n).map_or(text, |(end, _)| &text[..end]),
+            None => text,
+        }
+    }
+
+    fn text(&mut self, text: &str) {
+        let text = self.cut(text);
+        self.pad(text);
+    }
+
+    fn string(&mut self, value: &Value, text: &str, verb: char) {
+        match verb {
+            'v' if self.flags.sharp_v => self.quoted(text),
+            'v' | 's' => self.text(text),
+            'x' | 'X' => self.hex(text.as_bytes(), verb == 'X'),
+            'q' => self.quoted(text),
+            _ => self.complain(value, verb),
+        }
+    }
+
+    fn quoted(&mut self, text: &str) {
+        let text = self.cut(text);
+        let backquotes = !text.chars().any(|c| (c.is_control() && c != '\t') || c == '`' || c == '\u{feff}');
+        if self.flags.sharp && backquotes {
+            let text = format!("`{text}`");
+            self.pad(&text);
+        } else {
+            let text = quote(text, self.flags.plus);
+            self.pad(&text);
+        }
+    }
+
+    fn bytes(&mut self, bytes: &[u8], verb: char, depth: usize) {
+        match verb {
+            's' => self.text(&lossy(bytes)),
+            'x' | 'X' => self.hex(bytes, verb == 'X'),
+            'q' => self.quoted(&lossy(bytes)),
+            'v' if self.flags.sharp_v => {
+                let items: Vec<String> = bytes.iter().map(|b| format!("0x{b:x}")).collect();
+                self.out.push_str(&format!("[]byte{{{}}}", items.join(", ")));
+            }
+            _ => {
+                self.out.push('[');
+                for (i, byte) in bytes.iter().enumerate() {
+                    if i > 0 {
+                        self.out.push(' ');
+                    }
+                    self.value(&Value::Int(IntKind::Uint8, i64::from(*byte)), verb, depth + 1);
+                }
+                self.out.push(']');
+            }
+        }
+    }
+
+    fn hex(&mut self, bytes: &[u8], upper: bool) {
+        let bytes = &bytes[..self.flags.precision.unwrap_or(bytes.len()).min(bytes.len())];
+        if bytes.is_empty() {
+            self.pad("");
+            return;
+        }
+        let prefix = match (self.flags.sharp, upper) {
+            (false, _) => "",
+            (true, false) => "0x",
+            (true, true) => "0X",
+        };
+        let one = |b: &u8| if upper { format!("{b:02X}") } else { format!("{b:02x}") };
+        let text = if self.flags.space {
+            bytes.iter().map(|b| format!("{prefix}{}", one(b))).collect::<Vec<_>>().join(" ")
+        } else {
+            format!("{prefix}{}", bytes.iter().map(one).collect::<String>())
+        };
+        self.pad(&text);
+    }
+
+    fn integer(&mut self, value: &Value, n: i64, signed: bool, verb: char) {
+        let negative = signed && n < 0;
+        let size = if negative { n.unsigned_abs() } else { n as u64 };
+        let code = if n as u64 > 0x10ffff { None } else { char::from_u32(n as u32) };
+        match verb {
+            'v' if self.flags.sharp_v && !signed => {
+                let text = format!("0x{size:x}");
+                self.pad_with_blanks(&text);
+            }
+            'v' | 'd' => self.digits(size, negative, verb, size.to_string(), ""),
+            'b' => self.digits(size, negative, verb, format!("{size:b}"), "0b"),
+            'o' => self.digits(size, negative, verb, format!("{size:o}"), "0"),
+            'O' => self.digits(size, negative, verb, format!("{size:o}"), "0"),
+            'x' => self.digits(size, negative, verb, format!("{size:x}"), "0x"),
+            'X' => self.digits(size, negative, verb, format!("{size:X}"), "0X"),
+            'c' => self.pad(&code.unwrap_or('\u{fffd}').to_string()),
+            'q' => {
+                let text = quote_char(code.unwrap_or('\u{fffd}'), self.flags.plus);
+                self.pad(&text);
+            }
+            'U' => {
+                let width = self.flags.precision.unwrap_or(0).max(4);
+                let mut text = format!("U+{:0width$X}", n as u64);
+                if let Some(c) = code.filter(|c| self.flags.sharp && is_print(*c)) {
+                    text.push_str(&format!(" '{c}'"));
+                }
+                self.pad_with_blanks(&text);
+            }
+            _ => self.complain(value, verb),
+        }
+    }
+
+    fn digits(&mut self, size: u64, negative: bool, verb: char, digits: String, prefix: &str) {
+        let flags = self.flags;
+        if flags.precision == Some(0) && size == 0 {
+            self.pad_with_blanks("");
+            return;
+        }
+        let wanted = match (flags.precision, flags.width) {
+            (Some(precision), _) => precision,
+            (None, Some(width)) if flags.zero && !flags.minus => {
+                width.saturating_sub(usize::from(negative || flags.plus || flags.space))
+            }
+            _ => 0,
+        };
+        let mut text = format!("{}{digits}", "0".repeat(wanted.saturating_sub(digits.len())));
+        if flags.sharp && !(prefix == "0" && text.starts_with('0')) {
+            text.insert_str(0, prefix);
+        }
+        if verb == 'O' {
+            text.insert_str(0, "0o");
+        }
+        if negative {
+            text.insert(0, '-');
+        } else if flags.plus {
+            text.insert(0, '+');
+        } else if flags.space {
+            text.insert(0, ' ');
+        }
+        self.pad_with_blanks(&text);
+    }
+
+    fn float(&mut self, value: &Value, f: f64, verb: char) {
+        let (style, default) = match verb {
+            'v' => ('g', None),
+            'g' | 'G' => (verb, None),
+            'e' | 'E' => (verb, Some(6)),
+            'f' | 'F' => ('f', Some(6)),
+            'b' | 'x' | 'X' => (verb, None),
+            _ => return self.complain(value, verb),
+        };
+        let precision = self.flags.precision.or(default);
+        let mut text = match style {
+            'b' => binary_float(f),
+            'x' | 'X' => hex_float(f, precision, style == 'X'),
+            _ => format_float(f, style, precision),
+        };
+        if !text.starts_with(['+', '-']) {
+            text.insert(0, '+');
+        }
+        if self.flags.space && text.starts_with('+') && !self.flags.plus {
+            text.replace_range(..1, " ");
+        }
+        if !f.is_finite() {
+            if f.is_nan() && !self.flags.space && !self.flags.plus {
+                text.remove(0);
+            }
+            self.pad_with_blanks(&text);
+            return;
+        }
+        if self.flags.sharp && style != 'b' {
+            text = with_point(&text, style, precision);
+        }
+        if self.flags.plus || !text.starts_with('+') {
+            if let Some(width) = self.flags.width
+                && self.flags.zero
+                && !self.flags.minus
+                && width > text.len()
+            {
+                self.out.push_str(&text[..1]);
+                self.out.push_str(&"0".repeat(width - text.len()));
+                self.out.push_str(&text[1..]);
+                return;
+            }
+            self.pad(&text);
+            return;
+        }
+        self.pad(&text[1..]);
+    }
+
+    fn complex(&mut self, value: &Value, re: f64, im: f64, verb: char) {
+        if !matches!(verb, 'v' | 'b' | 'g' | 'G' | 'x' | 'X' | 'f' | 'F' | 'e' | 'E') {
+            return self.complain(value, verb);
+        }
+        let plus = self.flags.plus;
+        self.out.push('(');
+        self.float(value, re, verb);
+        self.flags.plus = true;
+        self.float(value, im, verb);
+        self.out.push_str("i)");
+        self.flags.plus = plus;
+    }
+}
+
+/// The text of values that know how to print themselves.
+fn own_text(value: &Value) -> Option<String> {
+    match value {
+        Value::Time(_) | Value::Duration(_) | Value::Int(IntKind::Month | IntKind::Weekday, _) => Some(display(value)),
+        Value::Object(object) => object.text(),
+        _ => None,
+    }
+}
+
+/// Leading decimal digits; overlong numbers swallow the rest, as in Go.
+fn number(text: &str) -> (Option<usize>, &str) {
+    let end = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    match text[..end].parse::<usize>() {
+        Ok(n) if n <= MAX_NUMBER => (Some(n), &text[end..]),
+        _ if end == 0 => (None, text),
+        _ => (None, ""),
+    }
+}
+
+fn integer_argument(arguments: &[Value], next: &mut usize) -> Option<i64> {
+    let value = arguments.get(*next)?;
+    *next += 1;
+    match value {
+        Value::Int(_, n) | Value::Duration(n) if n.unsigned_abs() as usize <= MAX_NUMBER => Some(*n),
+        _ => None,
+    }
+}
+
+/// The `#` flag keeps the point and the trailing zeros.
+fn with_point(text: &str, style: char, precision: Option<usize>) -> String {
+    let mut digits: i64 = match style {
+        'g' | 'G' | 'x' => precision.map_or(6, |p| p as i64),
+        _ => 0,
+    };
+    let (body, tail) = match text.find(|c| matches!(c, 'e' | 'E' | 'p' | 'P')) {
+        Some(at) if !matches!(style, 'x' | 'X') || text[at..].starts_with(['p', 'P']) => text.split_at(at),
+        _ => (text, ""),
+    };
+    let mut body = body.to_owned();
+    let mut nonzero = false;
+    let mut point = false;
+    for c in body[1..].chars() {
+        match c {
+            '.' => point = true,
+            c => {
+                nonzero |= c != '0';
+                digits -= i64::from(nonzero);
+            }
+        }
+    }
+    if !point {
+        if body.len() == 2 && body.ends_with('0') {
+            digits -= 1;
+        }
+        body.push('.');
+    }
+    body.push_str(&"0".repeat(digits.max(0) as usize));
+    body + tail
+}
+
+/// `%b`: the mantissa as an integer and a power of two.
+fn binary_float(f: f64) -> String {
+    let bits = f.to_bits();
+    let exponent = (bits >> 52 & 0x7ff) as i64;
+    let fraction = bits & ((1 << 52) - 1);
+    let (mantissa, exponent) = if exponent == 0 { (fraction, 1) } else { (fraction | 1 << 52, exponent) };
+    format!("{}{mantissa}p{:+}", if f.is_sign_negative() { "-" } else { "" }, exponent - 1075)
+}
+
+/// `%x`: hexadecimal mantissa and a power of two.
+fn hex_float(f: f64, precision: Option<usize>, upper: bool) -> String {
+    let bits = f.to_bits();
+    let mut exponent = (bits >> 52 & 0x7ff) as i64 - 1023;
+    let mut mantissa = bits & ((1 << 52) - 1) | 1 << 52;
+    if f == 0.0 {
+        (mantissa, exponent) = (0, 0);
+    } else if exponent == -1023 {
+        mantissa = bits & ((1 << 52) - 1);
+        exponent = -1022;
+        while mantissa & 1 << 52 == 0 {
+            mantissa <<= 1;
+            exponent -= 1;
+        }
+    }
+    if let Some(digits) = precision.filter(|p| *p < 13) {
+        let shift = 52 - 4 * digits as u32;
+        let (half, rest) = (1u64 << (shift - 1), mantissa & ((1 << shift) - 1));
+        mantissa >>= shift;
+        if rest > half || (rest == half && mantissa & 1 == 1) {
+            mantissa += 1;
+        }
+        mantissa <<= shift;
+        if mantissa & 1 << 53 != 0 {
+            mantissa >>= 1;
+            exponent += 1;
+        }
+    }
+    let mut digits = format!("{:013x}", mantissa & ((1 << 52) - 1));
+    match precision {
+        None => digits.truncate(digits.trim_end_matches('0').len()),
+        Some(p) if p < 13 => digits.truncate(p),
+        Some(p) => digits.push_str(&"0".repeat(p - 13)),
+    }
+    let point = if digits.is_empty() { "" } else { "." };
+    let sign = if f.is_sign_negative() { "-" } else { "" };
+    let exponent_sign = if exponent < 0 { '-' } else { '+' };
+    let text = format!("{sign}0x{}{point}{digits}p{exponent_sign}{:02}", mantissa >> 52, exponent.abs());
+    if upper { text.to_uppercase() } else { text }
+}

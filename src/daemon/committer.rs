@@ -1,0 +1,386 @@
+//! Walk A's second half: one plan per branch becomes one push. Read the newest tip, apply, announce the push durably,
+//! push; a branch that moved means: again on its new tree (image-updates.md GIT-7 to GIT-12, GIT-15).
+
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+
+use super::world::World;
+use crate::adapters::git::{Author, Chain, CommitId, MOST_COMMITS, NewCommit, PushError, Remote, Tip};
+use crate::adapters::store::PushRow;
+use crate::config::settings::CommitPer;
+use crate::core::event::{Event, Kind, Place};
+use crate::core::retry::Backoff;
+use crate::core::template::Template;
+use crate::core::update::plan::{self, Applied, Plan, Unit};
+use crate::core::update::{CommitMessage, Trailers, report};
+
+/// One plan is tried this long in one round (GIT-9).
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Lost races are repeated at once this often, then with back-off (GIT-9).
+const AT_ONCE: u32 = 3;
+
+/// What became of one unit.
+#[derive(Clone, Debug)]
+pub enum Outcome {
+    /// Its values are durable in this commit.
+    Committed(CommitId),
+    /// The branch held them already.
+    AlreadySo,
+    /// Not written as things are: kind and text.
+    Refused(&'static str, String),
+    /// It did not work this time: kind and text. It stays pending.
+    Failed(&'static str, String),
+}
+
+/// What became of a plan.
+#[derive(Debug)]
+pub struct Committed {
+    /// One per unit of the plan.
+    pub outcomes: Vec<Outcome>,
+    /// `committed` events that are new in the journal.
+    pub events: Vec<Event>,
+}
+
+/// Settles pushes whose outcome was never recorded (GIT-15): at start, and before a branch is touched again. Rows of
+/// other branches are left alone. Gives the `committed` events that came to light.
+pub async fn settle(
+    world: &World,
+    remote: &Remote,
+    branch: Option<&str>,
+) -> Result<Vec<Event>, (&'static str, String)> {
+    let Some(store) = &world.store else { return Ok(Vec::new()) };
+    let rows = store.open_pushes().await.map_err(|e| ("internal", e.to_string()))?;
+    let rows: Vec<PushRow> = rows
+        .into_iter()
+        .filter(|row| row.remote == remote.identity() && branch.is_none_or(|branch| row.branch == branch))
+        .filter(|row| !row.branch.is_empty())
+        .collect();
+    if rows.is_empty() {
+        return Ok(Vec::new());
+    }
+    let advertised = world.git.advertise(remote).await.map_err(|e| (e.kind(), e.to_string()))?;
+    let mut events = Vec::new();
+    for row in rows {
+        let landed = match (advertised.branches.get(&row.branch), row.new.parse::<CommitId>()) {
+            (Some(tip), Ok(new)) if *tip == new => true,
+            (Some(tip), Ok(new)) => {
+                let tip = world.git.tip(remote, &row.branch, *tip).await.map_err(|e| (e.kind(), e.to_string()))?;
+                world.git.descends(&tip, new).await.map_err(|e| (e.kind(), e.to_string()))?
+            }
+            _ => false,
+        };
+        events.extend(store.settle_push(&row.id, landed).await.map_err(|e| ("internal", e.to_string()))?);
+    }
+    Ok(events)
+}
+
+/// Writes one plan. Every unit gets an outcome; events are in the journal when this returns.
+pub async fn commit(world: &World, remote: &Remote, plan: &Plan) -> Committed {
+    let mut result = Committed { outcomes: Vec::new(), events: Vec::new() };
+    let mut rest = plan.units.as_slice();
+    while !rest.is_empty() {
+        let (now, later) = rest.split_at(rest.len().min(MOST_COMMITS));
+        let part = Plan { units: now.to_vec(), ..plan.clone() };
+        let (outcomes, events) = Push { world, remote, plan: &part }.run().await;
+        result.outcomes.extend(outcomes);
+        result.events.extend(events);
+        rest = later;
+    }
+    result
+}
+
+struct Push<'a> {
+    world: &'a World,
+    remote: &'a Remote,
+    plan: &'a Plan,
+}
+
+/// One try: what every unit gave, and the chain to push.
+struct Try {
+    outcomes: Vec<Option<Outcome>>,
+    /// Index of the unit, its diff and files, for each commit or, with one commit for all, each changed unit.
+    changed: Vec<(usize, String, String)>,
+    chain: Option<Chain>,
+    /// The advertised old id; `None` creates the branch.
+    old: Option<CommitId>,
+}
+
+impl Push<'_> {
+    async fn run(&self) -> (Vec<Outcome>, Vec<Event>) {
+        let started = Instant::now();
+        let mut races = 0u32;
+        let mut events = match settle(self.world, self.remote, Some(&self.plan.branch)).await {
+            Ok(events) => events,
+            Err((kind, text)) => return (self.all(Outcome::Failed(kind, text)), Vec::new()),
+        };
+        loop {
+            let attempt = match self.prepare().await {
+                Ok(attempt) => attempt,
+                Err((kind, text)) => return (self.all(Outcome::Failed(kind, text)), events),
+            };
+            let Some(chain) = &attempt.chain else {
+                return (attempt.finish(|_| Outcome::AlreadySo), events);
+            };
+            match self.push(&attempt, chain).await {
+                Ok(new) => {
+                    events.extend(new);
+                    let per_app = self.world.settings.git.commit_per == CommitPer::Application;
+                    let ids: Vec<CommitId> =
+                        if per_app { chain.ids.clone() } else { vec![chain.tip; attempt.changed.len()] };
+                    let by_unit: Vec<(usize, CommitId)> =
+                        attempt.changed.iter().zip(ids).map(|((unit, _, _), id)| (*unit, id)).collect();
+                    let outcomes = attempt.finish(|unit| {
+                        let id = by_unit.iter().find(|(index, _)| *index == unit).map(|(_, id)| *id);
+                        id.map_or(Outcome::AlreadySo, Outcome::Committed)
+                    });
+                    return (outcomes, events);
+                }
+                Err(PushError::Moved) => {
+                    self.world.metrics.push_repeated();
+                    races += 1;
+                    if started.elapsed() > PATIENCE {
+                        let text = format!("the branch {} moved {races} times while being written", self.plan.branch);
+                        return (attempt.finish(|_| Outcome::Failed("push-contention", text.clone())), events);
+                    }
+                    if races > AT_ONCE {
+                        tokio::time::sleep(Backoff::PUSH.wait(races - AT_ONCE, fastrand::f64())).await;
+                    }
+                }
+                Err(PushError::Refused(text)) => {
+                    return (attempt.finish(|_| Outcome::Refused("git-rejected", text.clone())), events);
+                }
+                Err(PushError::Unknown(text)) => match settle(self.world, self.remote, Some(&self.plan.branch)).await {
+                    // Settled: either it landed (then applying again gives nothing to do) or it is decided anew.
+                    Ok(found) => {
+                        events.extend(found);
+                        races += 1;
+                        if started.elapsed() > PATIENCE {
+                            return (attempt.finish(|_| Outcome::Failed("git-unreachable", text.clone())), events);
+                        }
+                        tokio::time::sleep(Backoff::PUSH.wait(races, fastrand::f64())).await;
+                    }
+                    Err((kind, _)) => {
+                        return (attempt.finish(|_| Outcome::Failed(kind, text.clone())), events);
+                    }
+                },
+                Err(PushError::Failed(error)) => {
+                    let text = error.to_string();
+                    return (attempt.finish(|_| Outcome::Failed(error.kind(), text.clone())), events);
+                }
+            }
+        }
+    }
+
+    fn all(&self, outcome: Outcome) -> Vec<Outcome> {
+        vec![outcome; self.plan.units.len()]
+    }
+
+    /// Reads the newest tip, applies the units and builds the chain.
+    async fn prepare(&self) -> Result<Try, (&'static str, String)> {
+        let failed = |e: crate::adapters::git::Error| (e.kind(), e.to_string());
+        let advertised = self.world.git.advertise(self.remote).await.map_err(failed)?;
+        let old = advertised.branches.get(&self.plan.branch).copied();
+        let (branch, id) = match old {
+            Some(id) => (&self.plan.branch, id),
+            None => match advertised.branches.get(&self.plan.base) {
+                Some(id) => (&self.plan.base, *id),
+                None => {
+                    let text = format!("{} has no branch {}", self.remote.shown(), self.plan.base);
+                    return Err(("git-unreachable", text));
+                }
+            },
+        };
+        let tip = self.world.git.tip(self.remote, branch, id).await.map_err(failed)?;
+        self.build(&tip, old).await.map_err(failed)
+    }
+
+    async fn build(&self, tip: &Tip, old: Option<CommitId>) -> Result<Try, crate::adapters::git::Error> {
+        let applied = {
+            let (units, tip) = (self.plan.units.clone(), tip.clone());
+            let apply = move || plan::apply(&units, &tip);
+            match tokio::task::spawn_blocking(apply).await {
+                Ok(applied) => applied,
+                Err(error) => std::panic::resume_unwind(error.into_panic()),
+            }
+        };
+        let mut attempt = Try { outcomes: Vec::new(), changed: Vec::new(), chain: None, old };
+        let mut commits = Vec::new();
+        for (index, applied) in applied.into_iter().enumerate() {
+            attempt.outcomes.push(match applied {
+                Applied::AlreadySo => Some(Outcome::AlreadySo),
+                Applied::Refused(refusal) => {
+                    // On a push branch that others wrote to, an edit that no longer applies is theirs to resolve.
+                    let foreign = old.is_some() && self.plan.branch != self.plan.base;
+                    let kind =
+                        if foreign && refusal.kind.starts_with("yaml") { "foreign-commits" } else { refusal.kind };
+                    let place = if refusal.path.is_empty() { String::new() } else { format!("{}: ", refusal.path) };
+                    Some(Outcome::Refused(kind, format!("{place}{}", refusal.text)))
+                }
+                Applied::Changed { files, diff, .. } => {
+                    let paths: Vec<String> = files.iter().map(|f| f.path.clone()).collect();
+                    attempt.changed.push((index, diff, paths.join(", ")));
+                    commits.push((index, files));
+                    None
+                }
+            });
+        }
+        if !commits.is_empty() {
+            let commits = self.messages(commits);
+            attempt.chain = Some(self.world.git.build(tip, commits).await?).filter(|chain| !chain.is_empty());
+        }
+        Ok(attempt)
+    }
+
+    /// One commit per Application, or one for all (GIT-8).
+    fn messages(&self, changed: Vec<(usize, Vec<crate::core::writeback::FileChange>)>) -> Vec<NewCommit> {
+        let git = &self.world.settings.git;
+        let author = Author { name: git.user.clone(), email: git.email.clone() };
+        let at = Timestamp::now();
+        let unit = |index: usize| &self.plan.units[index];
+        let template = self.world.commit_template();
+        let message = |units: &[&Unit]| {
+            let sign_off = git.sign_off.then_some((git.user.as_str(), git.email.as_str()));
+            message(template.as_deref(), units, sign_off)
+        };
+        if git.commit_per == CommitPer::Application {
+            return changed
+                .into_iter()
+                .map(|(index, changes)| NewCommit {
+                    changes,
+                    message: message(&[unit(index)]),
+                    author: author.clone(),
+                    at,
+                })
+                .collect();
+        }
+        let units: Vec<&Unit> = changed.iter().map(|(index, _)| unit(*index)).collect();
+        let message = message(&units);
+        let mut changes: Vec<crate::core::writeback::FileChange> = Vec::new();
+        for file in changed.into_iter().flat_map(|(_, files)| files) {
+            // A later unit on the same file saw what the earlier one wrote: one change from the first to the last.
+            match changes.iter_mut().find(|known| known.path == file.path) {
+                Some(known) => known.after = file.after,
+                None => changes.push(file),
+            }
+        }
+        vec![NewCommit { changes, message, author, at }]
+    }
+
+    /// Announces the push, pushes, and settles what is known of it.
+    async fn push(&self, attempt: &Try, chain: &Chain) -> Result<Vec<Event>, PushError> {
+        let row = self.row(attempt, chain);
+        let internal = |e: crate::adapters::store::Error| {
+            PushError::Failed(crate::adapters::git::Error::Mirror {
+                remote: self.remote.shown().to_owned(),
+                text: format!("the push could not be announced: {e}"),
+            })
+        };
+        if let Some(store) = &self.world.store {
+            store.open_push(row.clone()).await.map_err(internal)?;
+        }
+        let started = Instant::now();
+        let pushed = self.world.git.push(self.remote, &self.plan.branch, attempt.old, chain).await;
+        self.world.metrics.git("push", self.remote.shown(), started.elapsed());
+        let Some(store) = &self.world.store else { return pushed.map(|()| row.events) };
+        match pushed {
+            Ok(()) => {
+                let events = store.settle_push(&row.id, true).await.map_err(|e| PushError::Unknown(e.to_string()))?;
+                tracing::info!(
+                    remote = self.remote.shown(),
+                    branch = self.plan.branch,
+                    commit = %chain.tip,
+                    applications = attempt.changed.len(),
+                    "pushed"
+                );
+                Ok(events)
+            }
+            Err(PushError::Unknown(text)) => Err(PushError::Unknown(text)),
+            Err(known) => {
+                // Nothing moved: the row goes, the events never become true.
+                store.settle_push(&row.id, false).await.map_err(internal)?;
+                Err(known)
+            }
+        }
+    }
+
+    fn row(&self, attempt: &Try, chain: &Chain) -> PushRow {
+        let per_app = self.world.settings.git.commit_per == CommitPer::Application;
+        let at = Timestamp::now();
+        let mut events = Vec::new();
+        for (n, (index, diff, file)) in attempt.changed.iter().enumerate() {
+            let commit = if per_app { chain.ids.get(n).copied().unwrap_or(chain.tip) } else { chain.tip };
+            let unit = &self.plan.units[*index];
+            for change in &unit.changes {
+                let place = Place {
+                    method: "git".to_owned(),
+                    repository: self.remote.shown().to_owned(),
+                    branch: self.plan.branch.clone(),
+                    commit: commit.to_string(),
+                    file: file.clone(),
+                    diff: diff.clone(),
+                };
+                events.push(report::committed(&unit.app, change, place, at));
+            }
+        }
+        PushRow {
+            id: format!("{}#{}#{}", self.remote.identity(), self.plan.branch, chain.tip),
+            remote: self.remote.identity().to_owned(),
+            branch: self.plan.branch.clone(),
+            old: attempt.old.map(|id| id.to_string()).unwrap_or_default(),
+            new: chain.tip.to_string(),
+            note: String::new(),
+            events,
+        }
+    }
+}
+
+/// The whole text of a commit: one Application's by the template, several ones' joined, then the trailers.
+pub fn message(template: Option<&Template>, units: &[&Unit], sign_off: Option<(&str, &str)>) -> String {
+    let mut text = String::new();
+    let mut trailers = Trailers::default();
+    for unit in units {
+        let message = CommitMessage { app: &unit.app.key, changes: &unit.changes };
+        if !text.is_empty() {
+            text.push('\n');
+        }
+        match template {
+            Some(template) => {
+                let (rendered, problem) = message.text(template);
+                if let Some(problem) = problem {
+                    tracing::warn!(app = %unit.app.key, "{problem}");
+                }
+                text.push_str(&rendered);
+            }
+            None => text.push_str(&message.default_text()),
+        }
+        trailers = trailers.application(&unit.app.key, &unit.changes);
+    }
+    if let Some((user, email)) = sign_off {
+        trailers = trailers.sign_off(user, email);
+    }
+    trailers.after(&text)
+}
+
+impl Try {
+    fn finish(&self, open: impl Fn(usize) -> Outcome) -> Vec<Outcome> {
+        let filled = self.outcomes.iter().enumerate();
+        filled.map(|(index, outcome)| outcome.clone().unwrap_or_else(|| open(index))).collect()
+    }
+}
+
+/// `refused` and `failed` events of a plan, for the journal (EVT-3 lets authentication fail at once; the caller delays
+/// transient ones).
+pub fn trouble(plan: &Plan, outcomes: &[Outcome], at: Timestamp) -> Vec<Event> {
+    let mut events = Vec::new();
+    for (unit, outcome) in plan.units.iter().zip(outcomes) {
+        let (kind, reason, text) = match outcome {
+            Outcome::Refused(reason, text) => (Kind::Refused, reason, text),
+            Outcome::Failed(reason, text) => (Kind::Failed, reason, text),
+            Outcome::Committed(_) | Outcome::AlreadySo => continue,
+        };
+        events.extend(unit.changes.iter().map(|change| report::refused(&unit.app, change, kind, reason, text, at)));
+    }
+    events
+}
