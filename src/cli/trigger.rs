@@ -133,10 +133,11 @@ fn unknown(name: &str, compiled: &Compiled) -> u8 {
 }
 
 fn evaluate(args: &RunArgs) -> u8 {
-    let (compiled, app) = match args.source.compiled().and_then(|c| Ok((c, args.source.application(&args.application)?))) {
-        Ok(both) => both,
-        Err(error) => return fail(error.status, error.text),
-    };
+    let (compiled, app) =
+        match args.source.compiled().and_then(|c| Ok((c, args.source.application(&args.application)?))) {
+            Ok(both) => both,
+            Err(error) => return fail(error.status, error.text),
+        };
     let Some(trigger) = compiled.notifications.rules.triggers.get(&args.trigger) else {
         return unknown(&args.trigger, &compiled);
     };
@@ -184,9 +185,10 @@ fn rows(
         })
         .collect();
     for (condition, outcome) in results {
-        let error = outcome.error.as_ref().map(|fault| {
-            json!({"phase": "run", "text": fault.text, "line": fault.line, "column": fault.column})
-        });
+        let error = outcome
+            .error
+            .as_ref()
+            .map(|fault| json!({"phase": "run", "text": fault.text, "line": fault.line, "column": fault.column}));
         let mut row = json!({
             "condition": condition.index,
             "result": outcome.result,
@@ -249,8 +251,7 @@ fn wide(args: &RunArgs, app: &Application, compiled: &Compiled, rows: &[serde_js
         for row in rows.iter().filter(|row| row["result"] == true) {
             let key = row["key"].as_str().unwrap_or_default();
             let once = row["oncePer"].as_str().unwrap_or_default();
-            let state =
-                identity::state_key(once, "", &args.trigger, key, &destination.service, &destination.recipient);
+            let state = identity::state_key(once, "", &args.trigger, key, &destination.service, &destination.recipient);
             println!("  {}", paint.dim(&state));
         }
     }

@@ -207,7 +207,10 @@ fn section_23_lint_says_where_what_and_what_would_help() {
         "apiVersion: argoproj.io/v1alpha1\nkind: Application\nmetadata:\n  name: a\n  annotations:\n    argocd-image-updater.argoproj.io/image-list: a=nginx:^1\n    argocd-image-updater.argoproj.io/a.update-stratgy: semver\n    argocd-image-updater.argoproj.io/force-update: 'yess'\n    notifications.argoproj.io/subscribe.on-fail.slack: x\nspec: {source: {repoURL: https://h/r, path: p}}\n",
     );
     folder.write("registries.conf", "registries:\n- name: a\n  api_url: nowhere\n  prefix: a\n  colour: red\n");
-    folder.write("rollout.yaml", "kind: Rollout\nmetadata:\n  annotations: {argocd-image-updater.argoproj.io/image-list: a}\n");
+    folder.write(
+        "rollout.yaml",
+        "kind: Rollout\nmetadata:\n  annotations: {argocd-image-updater.argoproj.io/image-list: a}\n",
+    );
     let output = lynceus(&["lint", &folder.path().display().to_string()]);
     assert_eq!(output.status.code(), Some(3), "{}", out(&output));
     let text = out(&output);
