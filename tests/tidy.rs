@@ -20,7 +20,17 @@ const MAY_NAME: &[(&str, &[&str])] = &[
 
 /// The rooms of `core`; each may name only those before it, and itself.
 const CORE_ORDER: &[&str] = &[
-    "problem", "retry", "value", "expr", "template", "image", "application", "writeback", "event", "update", "notify",
+    "problem",
+    "retry",
+    "value",
+    "expr",
+    "template",
+    "image",
+    "application",
+    "writeback",
+    "event",
+    "update",
+    "notify",
 ];
 
 /// Rooms of `adapters` that every sibling may name.
@@ -175,9 +185,27 @@ fn only_cli_uses_the_stage() {
 #[test]
 fn core_and_config_are_pure() {
     const IMPURE: &[&str] = &[
-        "async fn", "async move", ".await", "tokio::", "std::fs", "std::net", "std::process", "std::thread",
-        "std::env::var", "SystemTime", "Instant::now", "Timestamp::now", "Zoned::now", "tracing::", "println!",
-        "eprintln!", "fastrand::", "reqwest::", "git2::", "kube::", "rusqlite::",
+        "async fn",
+        "async move",
+        ".await",
+        "tokio::",
+        "std::fs",
+        "std::net",
+        "std::process",
+        "std::thread",
+        "std::env::var",
+        "SystemTime",
+        "Instant::now",
+        "Timestamp::now",
+        "Zoned::now",
+        "tracing::",
+        "println!",
+        "eprintln!",
+        "fastrand::",
+        "reqwest::",
+        "git2::",
+        "kube::",
+        "rusqlite::",
     ];
     let mut wrong = Vec::new();
     for file in sources().iter().filter(|f| matches!(f.room(), "core" | "config") && !f.is_test()) {
@@ -221,7 +249,8 @@ fn every_file_has_a_head_and_no_forbidden_name() {
 fn nothing_compiles_differently_under_test() {
     const SWITCHES: &[&str] = &["cfg(test)", "cfg(not(test))", "cfg!(test)", "failpoint", "fail_point"];
     for file in sources() {
-        let code: String = file.text.lines().filter(|l| !l.trim_start().starts_with("//")).collect::<Vec<_>>().join("\n");
+        let code: String =
+            file.text.lines().filter(|l| !l.trim_start().starts_with("//")).collect::<Vec<_>>().join("\n");
         for switch in SWITCHES {
             for (at, _) in code.match_indices(switch) {
                 let after = &code[at..];
@@ -246,8 +275,21 @@ fn unfinished_marks_are_absent() {
 #[test]
 fn dependencies_have_known_licences_and_sources() {
     const LICENCES: &[&str] = &[
-        "MIT", "Apache-2.0", "BSD-2-Clause", "BSD-3-Clause", "ISC", "Zlib", "Unicode-3.0", "MPL-2.0", "CC0-1.0",
-        "0BSD", "MIT-0", "BSL-1.0", "Unlicense", "CDLA-Permissive-2.0", "OpenSSL",
+        "MIT",
+        "Apache-2.0",
+        "BSD-2-Clause",
+        "BSD-3-Clause",
+        "ISC",
+        "Zlib",
+        "Unicode-3.0",
+        "MPL-2.0",
+        "CC0-1.0",
+        "0BSD",
+        "MIT-0",
+        "BSL-1.0",
+        "Unlicense",
+        "CDLA-Permissive-2.0",
+        "OpenSSL",
     ];
     let output = Command::new(env!("CARGO"))
         .args(["metadata", "--format-version", "1", "--offline", "--locked"])

@@ -124,9 +124,8 @@ fn files(folder: &Path) -> Result<Vec<PathBuf>, Problem> {
         return Ok(vec![folder.to_path_buf()]);
     }
     let mut found = Vec::new();
-    walk(folder, 0, &mut found).map_err(|error| {
-        Problem::error("config-invalid", error.to_string()).in_object(folder.display().to_string())
-    })?;
+    walk(folder, 0, &mut found)
+        .map_err(|error| Problem::error("config-invalid", error.to_string()).in_object(folder.display().to_string()))?;
     Ok(found)
 }
 

@@ -137,7 +137,8 @@ fn render(args: &RenderArgs) -> u8 {
         Some(path) => match files::text(path) {
             Ok(golden) if golden.trim_end() == text.trim_end() => status,
             Ok(golden) => {
-                let diff = similar::TextDiff::from_lines(&golden, &text).unified_diff().header("golden", "now").to_string();
+                let diff =
+                    similar::TextDiff::from_lines(&golden, &text).unified_diff().header("golden", "now").to_string();
                 print!("{}", Paint::stdout().diff(&diff));
                 3
             }

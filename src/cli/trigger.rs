@@ -133,10 +133,11 @@ fn unknown(name: &str, compiled: &Compiled) -> u8 {
 }
 
 fn evaluate(args: &RunArgs) -> u8 {
-    let (compiled, app) = match args.source.compiled().and_then(|c| Ok((c, args.source.application(&args.application)?))) {
-        Ok(both) => both,
-        Err(error) => return fail(error.status, error.text),
-    };
+    let (compiled, app) =
+        match args.source.compiled().and_then(|c| Ok((c, args.source.application(&args.application)?))) {
+            Ok(both) => both,
+            Err(error) => return fail(error.status, error.text),
+        };
     let broken = broken_conditions(&args.trigger, &compiled);
     let trigger = compiled.notifications.rules.triggers.get(&args.trigger);
     if trigger.is_none() && broken.is_empty() {
@@ -193,9 +194,10 @@ fn rows(
         })
         .collect();
     for (condition, outcome) in results {
-        let error = outcome.error.as_ref().map(|fault| {
-            json!({"phase": "run", "text": fault.text, "line": fault.line, "column": fault.column})
-        });
+        let error = outcome
+            .error
+            .as_ref()
+            .map(|fault| json!({"phase": "run", "text": fault.text, "line": fault.line, "column": fault.column}));
         let mut row = json!({
             "condition": condition.index,
             "result": outcome.result,
@@ -258,8 +260,7 @@ fn wide(args: &RunArgs, app: &Application, compiled: &Compiled, rows: &[serde_js
         for row in rows.iter().filter(|row| row["result"] == true) {
             let key = row["key"].as_str().unwrap_or_default();
             let once = row["oncePer"].as_str().unwrap_or_default();
-            let state =
-                identity::state_key(once, "", &args.trigger, key, &destination.service, &destination.recipient);
+            let state = identity::state_key(once, "", &args.trigger, key, &destination.service, &destination.recipient);
             println!("  {}", paint.dim(&state));
         }
     }

@@ -191,9 +191,12 @@ impl Notifications {
             &[]
         } else if node.entries().is_some() {
             problems.push(
-                Problem::warning("TriggerIsMapping", "a trigger is a list of conditions; this mapping is taken as its only one")
-                    .hint("put `- ` in front")
-                    .upstream_rejects(),
+                Problem::warning(
+                    "TriggerIsMapping",
+                    "a trigger is a list of conditions; this mapping is taken as its only one",
+                )
+                .hint("put `- ` in front")
+                .upstream_rejects(),
             );
             single = [node];
             &single
@@ -278,7 +281,8 @@ impl Notifications {
         for (trigger, body) in &self.rules.triggers {
             for condition in &body.conditions {
                 for name in condition.send.iter().filter(|name| !self.rules.templates.contains_key(*name)) {
-                    let text = format!("condition {} sends the template `{name}`, which does not exist", condition.index);
+                    let text =
+                        format!("condition {} sends the template `{name}`, which does not exist", condition.index);
                     let problem = Problem::error("TemplateUndefined", text).at_key(format!("trigger.{trigger}"));
                     found.push(near(problem, name, templates.iter().map(String::as_str)));
                 }
@@ -455,7 +459,10 @@ fn once_per_identity(index: usize, condition: &Condition, problems: &mut Vec<Pro
     ];
     let Some(program) = &condition.once_per else { return };
     for path in program.read_paths() {
-        if RESTLESS.iter().any(|restless| path.len() >= restless.len() && path.iter().zip(*restless).all(|(a, b)| a == b)) {
+        if RESTLESS
+            .iter()
+            .any(|restless| path.len() >= restless.len() && path.iter().zip(*restless).all(|(a, b)| a == b))
+        {
             problems.push(
                 Problem::warning(
                     "OncePerIsNotAnIdentity",
@@ -514,8 +521,20 @@ fn global_subscription(node: &Node, problems: &mut Vec<Problem>) -> Option<Globa
 
 /// Blocks that templates may hold for services that are delivered later; known, so that they are no mistake.
 const LATER_BLOCKS: &[&str] = &[
-    "teams", "teams-workflows", "googlechat", "github", "opsgenie", "pagerduty", "pagerdutyv2", "mattermost",
-    "rocketchat", "newrelic", "alertmanager", "awssqs", "gcppubsub", "lynceus",
+    "teams",
+    "teams-workflows",
+    "googlechat",
+    "github",
+    "opsgenie",
+    "pagerduty",
+    "pagerdutyv2",
+    "mattermost",
+    "rocketchat",
+    "newrelic",
+    "alertmanager",
+    "awssqs",
+    "gcppubsub",
+    "lynceus",
 ];
 
 struct Blocks<'a> {
@@ -526,7 +545,8 @@ impl Blocks<'_> {
     fn template(&mut self, node: &Node) -> MessageTemplate {
         let known: Vec<&str> = ["message", "slack", "email", "webhook"].iter().chain(LATER_BLOCKS).copied().collect();
         for problem in node.unknown_fields("a template", &known) {
-            let webhook = ["discord", "telegram", "method", "body"].iter().any(|w| problem.text.contains(&format!("`{w}")));
+            let webhook =
+                ["discord", "telegram", "method", "body"].iter().any(|w| problem.text.contains(&format!("`{w}")));
             self.problems.push(if webhook { problem.hint("write it below webhook.<service>") } else { problem });
         }
         let mut template =
@@ -563,7 +583,8 @@ impl Blocks<'_> {
         let word = block.field("deliveryPolicy").and_then(|n| n.as_text()).unwrap_or_default();
         let (delivery_policy, known) = DeliveryPolicy::from_word(&word);
         if !known {
-            let problem = Problem::warning("DeliveryPolicyUnknown", format!("`{word}` is no delivery policy; Post is used"));
+            let problem =
+                Problem::warning("DeliveryPolicyUnknown", format!("`{word}` is no delivery policy; Post is used"));
             self.problems.push(problem.at_key("slack.deliveryPolicy").hint("Post, PostAndUpdate or Update"));
         }
         SlackBlock {
@@ -581,7 +602,8 @@ impl Blocks<'_> {
         let value = node.field(name)?;
         let Some(text) = value.as_text() else {
             let text = format!("`{name}` is {}, not a text", value.kind());
-            self.problems.push(value.at.mark(Problem::error("TemplateInvalid", text.clone())).at_key(path).upstream_rejects());
+            self.problems
+                .push(value.at.mark(Problem::error("TemplateInvalid", text.clone())).at_key(path).upstream_rejects());
             return Some(Field::Broken(text));
         };
         match Template::parse(&text, Functions::Full) {

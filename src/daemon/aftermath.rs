@@ -29,14 +29,24 @@ const PUSHES: usize = 20;
 
 /// Kinds that a whole host shares: one event, not one per image (EVT-2).
 const SHARED: [&str; 7] = [
-    "registry-unreachable", "registry-auth", "registry-rate-limited", "git-unreachable", "git-auth", "git-host-key",
+    "registry-unreachable",
+    "registry-auth",
+    "registry-rate-limited",
+    "git-unreachable",
+    "git-auth",
+    "git-host-key",
     "kubernetes-unavailable",
 ];
 
 /// Kinds that pass by themselves: announced only after lasting two intervals (EVT-3).
 const TRANSIENT: [&str; 7] = [
-    "registry-unreachable", "registry-rate-limited", "listing-incomplete", "git-unreachable", "push-contention",
-    "kubernetes-unavailable", "internal",
+    "registry-unreachable",
+    "registry-rate-limited",
+    "listing-incomplete",
+    "git-unreachable",
+    "push-contention",
+    "kubernetes-unavailable",
+    "internal",
 ];
 
 /// Keys of announced troubles in the store.
@@ -121,7 +131,8 @@ pub async fn settle(world: &World, books: &Books, round: Round) {
     if !world.settings.dry_run {
         for (planned, result) in push_all(world, &round.plans).await {
             updated += result.outcomes.iter().filter(|o| matches!(o, Outcome::Committed(_))).count();
-            errors += result.outcomes.iter().filter(|o| matches!(o, Outcome::Refused(..) | Outcome::Failed(..))).count();
+            errors +=
+                result.outcomes.iter().filter(|o| matches!(o, Outcome::Refused(..) | Outcome::Failed(..))).count();
             troubles.extend(pushed_troubles(planned, &result.outcomes));
             landed(world, books, &result.events, &round.looked).await;
         }
@@ -158,7 +169,11 @@ fn show_problems(world: &World, looked: &Looked, settings: Option<&Vec<Problem>>
         if let Some(trouble) = &image.trouble {
             let name = image.image.image.full_name();
             let problem = Problem::error(trouble.kind, trouble.text.clone()).in_object(looked.app.label());
-            problems.push(problem.at_key(if image.image.alias().is_empty() { name } else { image.image.alias().to_owned() }));
+            problems.push(problem.at_key(if image.image.alias().is_empty() {
+                name
+            } else {
+                image.image.alias().to_owned()
+            }));
         }
     }
     world.board.problems(&format!("images {}", looked.app.key), problems);
@@ -291,7 +306,11 @@ fn refresh_of(looked: &Looked) -> Option<Refresh> {
 fn note<'a>(app: &'a Application, events: &'a [Event], message: &'a str) -> Note<'a> {
     let mut annotations = BTreeMap::new();
     for (n, event) in events.iter().enumerate() {
-        let name = event.image.split_once('/').filter(|(host, _)| host.contains(['.', ':'])).map_or(event.image.as_str(), |(_, path)| path);
+        let name = event
+            .image
+            .split_once('/')
+            .filter(|(host, _)| host.contains(['.', ':']))
+            .map_or(event.image.as_str(), |(_, path)| path);
         for (key, value) in [
             ("full-image-name", event.image.as_str()),
             ("image-name", name),

@@ -44,7 +44,11 @@ pub struct Committed {
 
 /// Settles pushes whose outcome was never recorded (GIT-15): at start, and before a branch is touched again. Rows of
 /// other branches are left alone. Gives the `committed` events that came to light.
-pub async fn settle(world: &World, remote: &Remote, branch: Option<&str>) -> Result<Vec<Event>, (&'static str, String)> {
+pub async fn settle(
+    world: &World,
+    remote: &Remote,
+    branch: Option<&str>,
+) -> Result<Vec<Event>, (&'static str, String)> {
     let Some(store) = &world.store else { return Ok(Vec::new()) };
     let rows = store.open_pushes().await.map_err(|e| ("internal", e.to_string()))?;
     let rows: Vec<PushRow> = rows
@@ -208,7 +212,8 @@ impl Push<'_> {
                 Applied::Refused(refusal) => {
                     // On a push branch that others wrote to, an edit that no longer applies is theirs to resolve.
                     let foreign = old.is_some() && self.plan.branch != self.plan.base;
-                    let kind = if foreign && refusal.kind.starts_with("yaml") { "foreign-commits" } else { refusal.kind };
+                    let kind =
+                        if foreign && refusal.kind.starts_with("yaml") { "foreign-commits" } else { refusal.kind };
                     let place = if refusal.path.is_empty() { String::new() } else { format!("{}: ", refusal.path) };
                     Some(Outcome::Refused(kind, format!("{place}{}", refusal.text)))
                 }

@@ -130,7 +130,11 @@ impl Metrics {
         r.register("lynceus_notifications_delivery_seconds", "From seen to delivered", self.delivery_seconds.clone());
         r.register("lynceus_notifications_outbox_events", "Rows by state", self.outbox.clone());
         r.register("lynceus_notifications_annotation_patches", "State annotation", self.annotation_patches.clone());
-        r.register("argocd_image_updater_applications_watched_total", "Applications", self.applications_watched.clone());
+        r.register(
+            "argocd_image_updater_applications_watched_total",
+            "Applications",
+            self.applications_watched.clone(),
+        );
         r.register("argocd_image_updater_images_watched_total", "Images", self.images_watched.clone());
         r.register("argocd_image_updater_images_updated", "Durable changes", self.images_updated.clone());
         r.register("argocd_image_updater_images_errors", "Failed or refused changes", self.image_errors.clone());

@@ -265,7 +265,9 @@ enum NamespacePattern {
 impl NamespacePattern {
     fn parse(text: &str) -> NamespacePattern {
         match text.strip_prefix('/').and_then(|t| t.strip_suffix('/')) {
-            Some(expression) => regex::Regex::new(expression).map_or(NamespacePattern::Nothing, NamespacePattern::Regex),
+            Some(expression) => {
+                regex::Regex::new(expression).map_or(NamespacePattern::Nothing, NamespacePattern::Regex)
+            }
             None => crate::core::image::Glob::parse(text).map_or(NamespacePattern::Nothing, NamespacePattern::Glob),
         }
     }

@@ -149,8 +149,7 @@ impl Evaluator {
         );
         self.metrics.evaluated(&evaluation.evaluated, started.elapsed());
         self.report(app, &compiled, &mut evaluation);
-        let wanted: Vec<String> =
-            evaluation.wanted.iter().filter(|id| !commits.contains_key(*id)).cloned().collect();
+        let wanted: Vec<String> = evaluation.wanted.iter().filter(|id| !commits.contains_key(*id)).cloned().collect();
         if !wanted.is_empty() {
             return Ok(wanted);
         }

@@ -127,7 +127,11 @@ impl Follower {
 }
 
 /// Documents read from files, again whenever one changes (PRB-04).
-pub fn from_files(config: Option<PathBuf>, secret: Option<PathBuf>, names: (String, String)) -> impl Stream<Item = Documents> {
+pub fn from_files(
+    config: Option<PathBuf>,
+    secret: Option<PathBuf>,
+    names: (String, String),
+) -> impl Stream<Item = Documents> {
     let state = (config, secret, names, None::<(Option<String>, Option<String>)>);
     futures::stream::unfold(state, |(config, secret, names, before)| async move {
         loop {

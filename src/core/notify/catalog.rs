@@ -278,9 +278,10 @@ impl Renderer<'_> {
             ServiceKind::Email => {
                 if let Some(block) = &template.email {
                     let mut email = if let Part::Email(email) = part { email.clone() } else { EmailPart::default() };
-                    for (name, field, into) in
-                        [("email.subject", &block.subject, &mut email.subject), ("email.body", &block.body, &mut email.body)]
-                    {
+                    for (name, field, into) in [
+                        ("email.subject", &block.subject, &mut email.subject),
+                        ("email.body", &block.body, &mut email.body),
+                    ] {
                         if let Some(text) = self.optional(name, field).filter(|text| !text.is_empty()) {
                             *into = text;
                         }

@@ -198,8 +198,8 @@ impl Pass<'_> {
     }
 
     fn undefined_trigger(&mut self, name: &str) {
-        let mut problem = Problem::error("TriggerUndefined", format!("there is no trigger `{name}`"))
-            .in_object(self.app.label());
+        let mut problem =
+            Problem::error("TriggerUndefined", format!("there is no trigger `{name}`")).in_object(self.app.label());
         if let Some(near) = crate::core::problem::nearest(name, self.rules.triggers.keys().map(String::as_str)) {
             problem = problem.hint(format!("did you mean `{near}`?"));
         }
@@ -226,8 +226,7 @@ impl Pass<'_> {
         }
         if outcome.result != Some(true) {
             let prefix = format!("{trigger}:{}:", condition.key);
-            let gone: Vec<String> =
-                self.ledger.marks.keys().filter(|key| key.starts_with(&prefix)).cloned().collect();
+            let gone: Vec<String> = self.ledger.marks.keys().filter(|key| key.starts_with(&prefix)).cloned().collect();
             for key in gone {
                 self.change(LedgerChange::Remove(key));
             }
