@@ -190,13 +190,9 @@ fn core_and_config_are_pure() {
         ".await",
         "tokio::",
         "std::fs",
-<<<<<<< HEAD
         "std::net::Tcp",
         "std::net::Udp",
         "ToSocketAddrs",
-=======
-        "std::net",
->>>>>>> writeback
         "std::process",
         "std::thread",
         "std::env::var",

@@ -138,13 +138,7 @@ fn evaluate(args: &RunArgs) -> u8 {
             Ok(both) => both,
             Err(error) => return fail(error.status, error.text),
         };
-<<<<<<< HEAD
     let Some(trigger) = compiled.notifications.rules.triggers.get(&args.trigger) else {
-=======
-    let broken = broken_conditions(&args.trigger, &compiled);
-    let trigger = compiled.notifications.rules.triggers.get(&args.trigger);
-    if trigger.is_none() && broken.is_empty() {
->>>>>>> writeback
         return unknown(&args.trigger, &compiled);
     };
     let broken: Vec<(usize, serde_json::Value)> = trigger.broken.iter().map(broken_json).collect();

@@ -613,11 +613,7 @@ impl Blocks<'_> {
             let text = format!("`{name}` is {}, not a text", value.kind());
             self.problems
                 .push(value.at.mark(Problem::error("TemplateInvalid", text.clone())).at_key(path).upstream_rejects());
-<<<<<<< HEAD
             return Some(Field::Broken { text, line: 0, column: 0 });
-=======
-            return Some(Field::Broken(text));
->>>>>>> writeback
         };
         match Template::parse(&text, Functions::Full) {
             Ok(template) => Some(Field::Good(Arc::new(template))),
