@@ -4,6 +4,7 @@
 
 pub mod control_plane;
 pub mod front;
+pub mod house;
 pub mod process;
 pub mod real;
 pub mod relay;
