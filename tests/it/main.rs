@@ -7,3 +7,4 @@ mod parts;
 
 mod cluster;
 mod git;
+mod update;

@@ -73,6 +73,11 @@ impl Process {
         !matches!(self.child.lock().unwrap().try_wait(), Ok(None))
     }
 
+    /// The exit status of a program that has ended by itself.
+    pub fn exit_code(&self) -> Option<i32> {
+        self.child.lock().unwrap().try_wait().ok().flatten()?.code()
+    }
+
     /// The last lines it wrote.
     pub fn log_end(&self) -> String {
         let text = std::fs::read_to_string(&self.log).unwrap_or_default();
