@@ -8,3 +8,4 @@ mod parts;
 mod cli;
 mod cluster;
 mod git;
+mod registry;
