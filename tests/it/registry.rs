@@ -18,7 +18,7 @@ const ARM: &str = "linux/arm64/v8";
 /// A registry, whoever plays it.
 enum Peer {
     Stage(stage::Registry),
-    Real(real::Registry),
+    Real(Box<real::Registry>),
 }
 
 impl Peer {
@@ -41,7 +41,7 @@ impl Peer {
             Some((user, password)) if token => real::Access::Token(user.into(), password.into()),
             Some((user, password)) => real::Access::Basic(user.into(), password.into()),
         };
-        Peer::Real(real::Registry::start(access).await)
+        Peer::Real(Box::new(real::Registry::start(access).await))
     }
 
     fn host(&self) -> String {
