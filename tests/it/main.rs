@@ -9,3 +9,4 @@ mod cli;
 mod cluster;
 mod git;
 mod registry;
+mod update;

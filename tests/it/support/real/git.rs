@@ -126,11 +126,34 @@ pub enum Fault {
     Redirect(String),
     /// Somebody else commits this (branch, path, content) after the advertisement and before the push is carried out.
     MoveBranch(String, String, String),
+    /// A push's pack is taken, this happens, and the push is not carried out.
+    InsteadOfPush(Hook),
+    /// This happens, then a push is carried out, whether or not its sender still lives.
+    BeforePush(Hook),
+    /// A push is carried out, then this happens, and the answer breaks off.
+    AfterPush(Hook),
+}
+
+/// Something a test does at a step of a push.
+#[derive(Clone)]
+pub struct Hook(Arc<dyn Fn() + Send + Sync>);
+
+impl Hook {
+    /// Runs on the front's thread, which serves nobody meanwhile.
+    pub fn new(action: impl Fn() + Send + Sync + 'static) -> Hook {
+        Hook(Arc::new(action))
+    }
+}
+
+impl std::fmt::Debug for Hook {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Hook")
+    }
 }
 
 impl Fault {
     fn only_pushes(&self) -> bool {
-        matches!(self, Fault::CutBeforePush | Fault::CutAfterPush | Fault::MoveBranch(..))
+        !matches!(self, Fault::Delay(_) | Fault::Cut | Fault::Refuse(..) | Fault::Redirect(_))
     }
 }
 
@@ -208,6 +231,11 @@ impl GitHttp {
 }
 
 async fn answer(shared: Arc<Shared>, request: Request) -> Result<Response, Cut> {
+    // Carried out to its end also when the client leaves, as servers do.
+    tokio::spawn(carry_out(shared, request)).await.unwrap_or(Err(Cut))
+}
+
+async fn carry_out(shared: Arc<Shared>, request: Request) -> Result<Response, Cut> {
     let path = request.uri().path().to_owned();
     let target = request.uri().path_and_query().map(|p| p.as_str().to_owned()).unwrap_or_default();
     shared.requests.lock().unwrap().push(format!("{} {target}", request.method()));
@@ -238,6 +266,20 @@ async fn answer(shared: Arc<Shared>, request: Request) -> Result<Response, Cut> 
         Some(Fault::CutBeforePush) => Ok(front::torn(RESULT)),
         Some(Fault::CutAfterPush) => {
             serve().await;
+            Ok(front::torn(RESULT))
+        }
+        Some(Fault::InsteadOfPush(hook)) => {
+            (hook.0)();
+            Ok(front::torn(RESULT))
+        }
+        Some(Fault::BeforePush(hook)) => {
+            (hook.0)();
+            serve().await;
+            Ok(front::torn(RESULT))
+        }
+        Some(Fault::AfterPush(hook)) => {
+            serve().await;
+            (hook.0)();
             Ok(front::torn(RESULT))
         }
         Some(Fault::Cut) => Err(Cut),
