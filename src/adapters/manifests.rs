@@ -124,9 +124,8 @@ fn files(folder: &Path) -> Result<Vec<PathBuf>, Problem> {
         return Ok(vec![folder.to_path_buf()]);
     }
     let mut found = Vec::new();
-    walk(folder, 0, &mut found).map_err(|error| {
-        Problem::error("config-invalid", error.to_string()).in_object(folder.display().to_string())
-    })?;
+    walk(folder, 0, &mut found)
+        .map_err(|error| Problem::error("config-invalid", error.to_string()).in_object(folder.display().to_string()))?;
     Ok(found)
 }
 
@@ -238,10 +237,12 @@ fn resource(
                 kustomized(tree, &path, &inner, seen, read)?;
             }
         }
-        Some(Entry::Symlink | Entry::Submodule) | None => {
-            let text = format!("`{named}` is no file or folder of the repository");
+        Some(Entry::Symlink | Entry::Submodule) => {
+            let text = format!("`{named}` is a link and is not read");
             read.problems.push(Problem::warning("not-expanded", text).in_object(folder));
         }
+        // Argo CD says so when it renders; no Application is lost by it here.
+        None => {}
     }
     Ok(())
 }

@@ -97,9 +97,9 @@ fn image_json(image: &ImageReport, looked: &Looked) -> Json {
         };
         json!({"value": value, "name": desired.name, "from": desired.place})
     });
-    let route = image.destination.as_ref().map(|to| {
-        json!({"remote": to.repo_url, "branch": to.branch, "base": to.base, "file": to.file, "path": to.path})
-    });
+    let route = image.destination.as_ref().map(
+        |to| json!({"remote": to.repo_url, "branch": to.branch, "base": to.base, "file": to.file, "path": to.path}),
+    );
     let tags: Vec<Json> = verdicts(image)
         .iter()
         .map(|v| json!({"tag": v.tag, "verdict": v.standing.word(), "rule": v.rule, "reason": v.reason}))
@@ -166,23 +166,32 @@ fn tags(verdicts: &[Verdict], all: bool, paint: Paint) {
         _ => 2,
     };
     let mut sorted: Vec<&Verdict> = verdicts.iter().collect();
-    // The newest are listed last by most registries; accepted ones come first here.
-    sorted.reverse();
+    // Verdicts come highest rank first; what could be taken stands before what is rejected.
     sorted.sort_by_key(|v| ranked(v.standing.word()));
     let shown = if all { sorted.len() } else { SHOWN };
     for verdict in sorted.iter().take(shown) {
         let word = verdict.standing.word();
         let padded = format!("{word:<9}");
-        let word = if word == "chosen" { paint.green(&padded) } else if word == "accepted" { padded } else { paint.dim(&padded) };
+        let word = if word == "chosen" {
+            paint.green(&padded)
+        } else if word == "accepted" {
+            padded
+        } else {
+            paint.dim(&padded)
+        };
         let rule = if verdict.rule.is_empty() { String::new() } else { format!("{}: ", verdict.rule) };
         println!("    {word} {:<28} {}", verdict.tag, paint.dim(&format!("{rule}{}", verdict.reason)));
     }
     if sorted.len() > shown {
         let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
         for verdict in &sorted[shown..] {
-            *counts.entry(if verdict.rule.is_empty() { verdict.standing.word() } else { verdict.rule }).or_default() += 1;
+            *counts.entry(if verdict.rule.is_empty() { verdict.standing.word() } else { verdict.rule }).or_default() +=
+                1;
         }
         let rest: Vec<String> = counts.iter().map(|(rule, n)| format!("{n} by {rule}")).collect();
-        println!("    {}", paint.dim(&format!("{} more: {} (--all lists them)", sorted.len() - shown, rest.join(", "))));
+        println!(
+            "    {}",
+            paint.dim(&format!("{} more: {} (--all lists them)", sorted.len() - shown, rest.join(", ")))
+        );
     }
 }

@@ -36,7 +36,10 @@ pub fn run(args: HistoryArgs) -> u8 {
         return fail(super::USAGE, "no state directory; give --state-dir");
     };
     if !folder.join("state.db").exists() {
-        return fail(2, format!("{}: there is no state.db; was `lynceus run` started with this --state-dir?", folder.display()));
+        return fail(
+            2,
+            format!("{}: there is no state.db; was `lynceus run` started with this --state-dir?", folder.display()),
+        );
     }
     let runtime = match super::runtime() {
         Ok(runtime) => runtime,
@@ -147,7 +150,14 @@ fn print_rows(rows: &[Row], output: Output) {
     }
     for row in rows {
         let to = format!("{}:{}", row.service, row.recipient);
-        println!("{}  {:<24} {:<20} {to:<28} {} ({} attempts): {}", row.event_at.strftime("%Y-%m-%d %H:%M:%S"),
-            row.app.to_string(), row.trigger, reason(row), row.attempts, row.last_error);
+        println!(
+            "{}  {:<24} {:<20} {to:<28} {} ({} attempts): {}",
+            row.event_at.strftime("%Y-%m-%d %H:%M:%S"),
+            row.app.to_string(),
+            row.trigger,
+            reason(row),
+            row.attempts,
+            row.last_error
+        );
     }
 }

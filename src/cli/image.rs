@@ -110,7 +110,8 @@ fn selection(args: &TestArgs, image: &ImageRef) -> Result<Selection, Problem> {
             .iter()
             .map(|text| {
                 Platform::parse(text).ok_or_else(|| {
-                    Problem::error("config-invalid", format!("`{text}` is no platform")).hint("os/arch or os/arch/variant")
+                    Problem::error("config-invalid", format!("`{text}` is no platform"))
+                        .hint("os/arch or os/arch/variant")
                 })
             })
             .collect::<Result<_, _>>()?;

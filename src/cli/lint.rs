@@ -115,14 +115,18 @@ impl Found {
         if kind == "ApplicationSet" || kind.is_empty() {
             return;
         }
-        let annotations = [&document["metadata"]["annotations"], &document["spec"]["template"]["metadata"]["annotations"]];
+        let annotations =
+            [&document["metadata"]["annotations"], &document["spec"]["template"]["metadata"]["annotations"]];
         let keys = annotations.iter().filter_map(|a| a.as_object()).flat_map(|a| a.keys());
         for key in keys.filter(|key| key.starts_with("argocd-image-updater.argoproj.io/")) {
             self.problems.push(
-                Problem::warning("annotation-on-wrong-object", format!("{kind}s are not looked at; this has no effect"))
-                    .in_object(file)
-                    .at_key(key.as_str())
-                    .hint("put it on the Application whose source holds this file"),
+                Problem::warning(
+                    "annotation-on-wrong-object",
+                    format!("{kind}s are not looked at; this has no effect"),
+                )
+                .in_object(file)
+                .at_key(key.as_str())
+                .hint("put it on the Application whose source holds this file"),
             );
         }
     }
@@ -139,7 +143,8 @@ impl Found {
                 .flatten()
                 .filter_map(|(k, v)| Some((k.clone(), v.as_str()?.to_owned())))
                 .collect();
-            let looks = entries.keys().any(|key| ["service.", "template.", "trigger."].iter().any(|p| key.starts_with(p)));
+            let looks =
+                entries.keys().any(|key| ["service.", "template.", "trigger."].iter().any(|p| key.starts_with(p)));
             if name != "argocd-notifications-cm" && !looks {
                 continue;
             }
@@ -158,11 +163,12 @@ impl Found {
             let name = project["metadata"]["name"].as_str().unwrap_or_default();
             let notes = project["metadata"]["annotations"].as_object().into_iter().flatten();
             let texts = notes.filter_map(|(k, v)| Some((k.clone(), v.as_str()?.to_owned()))).collect();
-            let (_, found) =
-                subscription::merge(&[], &Default::default(), &BTreeMap::new(), &texts, None);
+            let (_, found) = subscription::merge(&[], &Default::default(), &BTreeMap::new(), &texts, None);
             problems.extend(found.into_iter().map(|p| p.in_object(format!("{file} ({name})"))));
         }
-        problems.sort_by(|a, b| (&a.object, &a.key, a.line, a.column, &a.text).cmp(&(&b.object, &b.key, b.line, b.column, &b.text)));
+        problems.sort_by(|a, b| {
+            (&a.object, &a.key, a.line, a.column, &a.text).cmp(&(&b.object, &b.key, b.line, b.column, &b.text))
+        });
         problems.dedup();
         problems
     }
@@ -170,10 +176,7 @@ impl Found {
     fn notifications_secret(&self) -> BTreeMap<String, crate::config::secret::Secret> {
         let named = |d: &&Json| d["metadata"]["name"].as_str() == Some("argocd-notifications-secret");
         let Some(secret) = self.secrets.iter().find(named) else { return BTreeMap::new() };
-        documents::secret_entries(secret)
-            .into_iter()
-            .map(|(k, v)| (k, crate::config::secret::Secret::new(v)))
-            .collect()
+        documents::secret_entries(secret).into_iter().map(|(k, v)| (k, crate::config::secret::Secret::new(v))).collect()
     }
 }
 
@@ -225,7 +228,8 @@ fn print(problems: &[Problem], read: usize, output: Output) {
             Severity::Warning => paint.yellow("warning"),
             Severity::Info => paint.dim("info"),
         };
-        let upstream = if problem.upstream_rejects { paint.dim(" [Argo CD Notifications rejects this]") } else { String::new() };
+        let upstream =
+            if problem.upstream_rejects { paint.dim(" [Argo CD Notifications rejects this]") } else { String::new() };
         println!("{word} {} {problem}{upstream}", paint.dim(problem.code));
     }
     let count = |severity| problems.iter().filter(|p| p.severity == severity).count();

@@ -25,7 +25,13 @@ pub const USAGE: u8 = 64;
 
 /// One daemon for people who run Argo CD: image updates and notifications.
 #[derive(Debug, Parser)]
-#[command(name = "lynceus", version, max_term_width = 110, disable_help_subcommand = false, args_conflicts_with_subcommands = false)]
+#[command(
+    name = "lynceus",
+    version,
+    max_term_width = 110,
+    disable_help_subcommand = false,
+    args_conflicts_with_subcommands = false
+)]
 struct Cli {
     #[command(subcommand)]
     command: Option<Command>,

@@ -73,12 +73,12 @@ impl Source {
                 config: Some(files::config_map(path, &self.config_map_name)?),
                 secret: Some(files::secret(&self.secret, &self.secret_name)?),
             },
-            None => self.from_cluster()?,
+            None => self.read_cluster()?,
         };
         Ok(rules::compile(&documents, &BTreeMap::new(), Default::default()))
     }
 
-    fn from_cluster(&self) -> Result<Documents, Unreadable> {
+    fn read_cluster(&self) -> Result<Documents, Unreadable> {
         let unreadable = |text: String| Unreadable { status: 1, text };
         let runtime = super::runtime().map_err(|e| unreadable(e.to_string()))?;
         runtime.block_on(async {

@@ -123,7 +123,9 @@ async fn print(args: &PlanArgs, look: Look) -> u8 {
     refused.extend(look.round.looked.iter().flat_map(troubles));
     let parameters: Vec<Json> = look.round.looked.iter().flat_map(parameters).collect();
     let mut problems = look.problems.clone();
-    problems.extend(look.unknown.iter().map(|name| Problem::error("config-invalid", format!("there is no Application {name}"))));
+    problems.extend(
+        look.unknown.iter().map(|name| Problem::error("config-invalid", format!("there is no Application {name}"))),
+    );
     match args.output {
         Output::Json => {
             let list: Vec<Json> = changes.iter().map(shown_json).collect();
@@ -276,8 +278,14 @@ fn text(look: &Look, changes: &[Shown], parameters: &[Json], held: &[Json], refu
     for (label, list) in [(paint.yellow("held"), held), (paint.red("refused"), refused)] {
         for item in list {
             let kind = item["kind"].as_str().map(|k| format!("{k}: ")).unwrap_or_default();
-            let alias = [word(item, "alias"), word(item, "image")].into_iter().find(|t| !t.is_empty()).unwrap_or_default();
-            println!("{label} {} {alias} {}: {kind}{}", word(item, "application"), word(item, "candidate"), word(item, "reason"));
+            let alias =
+                [word(item, "alias"), word(item, "image")].into_iter().find(|t| !t.is_empty()).unwrap_or_default();
+            println!(
+                "{label} {} {alias} {}: {kind}{}",
+                word(item, "application"),
+                word(item, "candidate"),
+                word(item, "reason")
+            );
         }
     }
     for problem in problems {

@@ -260,7 +260,8 @@ type Opened = (Store, PathBuf, Option<crate::core::problem::Problem>);
 fn open_store(dir: Option<PathBuf>, named: bool) -> Result<Opened, String> {
     use crate::core::problem::Problem;
     let volatile = |text: String| {
-        Problem::warning("StoreVolatile", text).hint("give --state-dir a persistent directory: what is pending is lost otherwise")
+        Problem::warning("StoreVolatile", text)
+            .hint("give --state-dir a persistent directory: what is pending is lost otherwise")
     };
     let Some(dir) = dir else {
         let store = Store::memory().map_err(|e| e.to_string())?;
@@ -268,7 +269,9 @@ fn open_store(dir: Option<PathBuf>, named: bool) -> Result<Opened, String> {
         let text = "the state is kept in memory only: pending messages and the history are lost at the end";
         return Ok((store, folder, Some(volatile(text.to_owned()))));
     };
-    let opened = std::fs::create_dir_all(&dir).map_err(|e| e.to_string()).and_then(|()| Store::open(&dir).map_err(|e| e.to_string()));
+    let opened = std::fs::create_dir_all(&dir)
+        .map_err(|e| e.to_string())
+        .and_then(|()| Store::open(&dir).map_err(|e| e.to_string()));
     match opened {
         Ok(store) => Ok((store, dir, None)),
         Err(error) if named => Err(format!("{}: {error}", dir.display())),
@@ -377,7 +380,8 @@ fn from_cluster(
                     tracing::warn!("the notifications' configuration cannot be followed: {text}");
                     news = false;
                 }
-                Part::Config(DocumentEvent::Undecodable(problem)) | Part::Secret(DocumentEvent::Undecodable(problem)) => {
+                Part::Config(DocumentEvent::Undecodable(problem))
+                | Part::Secret(DocumentEvent::Undecodable(problem)) => {
                     tracing::warn!("{problem}");
                     news = false;
                 }
@@ -419,7 +423,11 @@ async fn greet(handle: Handle, stop: CancellationToken) {
     };
     let problems = status.problem_count();
     let lint = if problems > 0 { ": lynceus lint" } else { "" };
-    tracing::info!("{} applications, {} images, {problems} problems{lint}", status.applications.max(status.watched), status.images);
+    tracing::info!(
+        "{} applications, {} images, {problems} problems{lint}",
+        status.applications.max(status.watched),
+        status.images
+    );
 }
 
 /// One complete pass of the image half.
@@ -438,7 +446,12 @@ async fn once(world: &World) -> u8 {
     let books = aftermath::Books::new(world.clone());
     aftermath::settle(world, &books, round).await;
     let status = world.board.status();
-    tracing::info!("{} applications, {} images, {} problems", status.applications, status.images, status.problem_count());
+    tracing::info!(
+        "{} applications, {} images, {} problems",
+        status.applications,
+        status.images,
+        status.problem_count()
+    );
     u8::from(status.problems.values().flatten().any(|p| p.severity == crate::core::problem::Severity::Error))
 }
 
@@ -477,7 +490,9 @@ pub async fn all_applications(
 
 async fn wait_for_signal(stop: CancellationToken) {
     use tokio::signal::unix::{SignalKind, signal};
-    let (Ok(mut term), Ok(mut int)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) else { return };
+    let (Ok(mut term), Ok(mut int)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) else {
+        return;
+    };
     tokio::select! {
         _ = term.recv() => {}
         _ = int.recv() => {}

@@ -83,7 +83,7 @@ fn get(args: &GetArgs) -> u8 {
 fn preview(template: &MessageTemplate) -> String {
     match &template.message {
         Some(Field::Good(message)) => message.source().lines().next().unwrap_or_default().chars().take(100).collect(),
-        Some(Field::Broken(reason)) => format!("(broken: {reason})"),
+        Some(Field::Broken { text, .. }) => format!("(broken: {text})"),
         None => String::new(),
     }
 }
@@ -137,7 +137,8 @@ fn render(args: &RenderArgs) -> u8 {
         Some(path) => match files::text(path) {
             Ok(golden) if golden.trim_end() == text.trim_end() => status,
             Ok(golden) => {
-                let diff = similar::TextDiff::from_lines(&golden, &text).unified_diff().header("golden", "now").to_string();
+                let diff =
+                    similar::TextDiff::from_lines(&golden, &text).unified_diff().header("golden", "now").to_string();
                 print!("{}", Paint::stdout().diff(&diff));
                 3
             }

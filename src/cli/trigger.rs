@@ -6,7 +6,7 @@ use serde_json::json;
 use super::notify::{self, Output, Source};
 use super::{Paint, fail};
 use crate::core::application::Application;
-use crate::core::notify::trigger::{Condition, Outcome};
+use crate::core::notify::trigger::{Condition, Fault, Outcome};
 use crate::core::notify::{identity, multi_source_value, skip, subscriptions};
 use crate::daemon::rules::Compiled;
 
@@ -133,20 +133,19 @@ fn unknown(name: &str, compiled: &Compiled) -> u8 {
 }
 
 fn evaluate(args: &RunArgs) -> u8 {
-    let (compiled, app) = match args.source.compiled().and_then(|c| Ok((c, args.source.application(&args.application)?))) {
-        Ok(both) => both,
-        Err(error) => return fail(error.status, error.text),
-    };
-    let broken = broken_conditions(&args.trigger, &compiled);
-    let trigger = compiled.notifications.rules.triggers.get(&args.trigger);
-    if trigger.is_none() && broken.is_empty() {
+    let (compiled, app) =
+        match args.source.compiled().and_then(|c| Ok((c, args.source.application(&args.application)?))) {
+            Ok(both) => both,
+            Err(error) => return fail(error.status, error.text),
+        };
+    let Some(trigger) = compiled.notifications.rules.triggers.get(&args.trigger) else {
         return unknown(&args.trigger, &compiled);
-    }
+    };
+    let broken: Vec<(usize, serde_json::Value)> = trigger.broken.iter().map(broken_json).collect();
     let facts = notify::facts(&app, &compiled);
     let variables = facts.for_conditions();
-    let conditions = trigger.map(|t| t.conditions.as_slice()).unwrap_or_default();
     let results: Vec<(&Condition, Outcome)> =
-        conditions.iter().map(|condition| (condition, condition.evaluate(&variables, &facts.now))).collect();
+        trigger.conditions.iter().map(|condition| (condition, condition.evaluate(&variables, &facts.now))).collect();
     let rows = rows(&app, &results, &broken);
     match args.source.output {
         Output::Json | Output::Yaml => print_structured(args.source.output, &json!(rows)),
@@ -162,20 +161,13 @@ fn evaluate(args: &RunArgs) -> u8 {
     }
 }
 
-/// Conditions that did not compile: their index, text and place.
-fn broken_conditions(trigger: &str, compiled: &Compiled) -> Vec<(usize, serde_json::Value)> {
-    let prefix = format!("trigger.{trigger}: [");
-    let problems = compiled.notifications.problems.iter().filter(|p| p.code == "ExpressionInvalid");
-    problems
-        .filter_map(|problem| {
-            let index = problem.key.strip_prefix(&prefix)?.split(']').next()?.parse().ok()?;
-            let error = json!({
-                "phase": "compile", "text": problem.text, "line": problem.line, "column": problem.column,
-                "hint": problem.hint,
-            });
-            Some((index, error))
-        })
-        .collect()
+/// A condition that does not compile: its index and the error.
+fn broken_json((index, fault): &(usize, Fault)) -> (usize, serde_json::Value) {
+    let error = json!({
+        "phase": "compile", "text": fault.text, "line": fault.line, "column": fault.column, "hint": fault.hint,
+        "field": fault.field,
+    });
+    (*index, error)
 }
 
 fn rows(
@@ -193,9 +185,10 @@ fn rows(
         })
         .collect();
     for (condition, outcome) in results {
-        let error = outcome.error.as_ref().map(|fault| {
-            json!({"phase": "run", "text": fault.text, "line": fault.line, "column": fault.column})
-        });
+        let error = outcome
+            .error
+            .as_ref()
+            .map(|fault| json!({"phase": "run", "text": fault.text, "line": fault.line, "column": fault.column}));
         let mut row = json!({
             "condition": condition.index,
             "result": outcome.result,
@@ -258,8 +251,7 @@ fn wide(args: &RunArgs, app: &Application, compiled: &Compiled, rows: &[serde_js
         for row in rows.iter().filter(|row| row["result"] == true) {
             let key = row["key"].as_str().unwrap_or_default();
             let once = row["oncePer"].as_str().unwrap_or_default();
-            let state =
-                identity::state_key(once, "", &args.trigger, key, &destination.service, &destination.recipient);
+            let state = identity::state_key(once, "", &args.trigger, key, &destination.service, &destination.recipient);
             println!("  {}", paint.dim(&state));
         }
     }

@@ -64,7 +64,13 @@ pub struct WorldArgs {
     #[arg(long, env = "LYNCEUS_CROSS_NAMESPACE_SECRETS", help_heading = "Images")]
     pub cross_namespace_secrets: bool,
     /// Environment variables that Applications may name as credentials.
-    #[arg(long, env = "LYNCEUS_TENANT_CREDENTIAL_ENV", value_delimiter = ',', value_name = "NAME", help_heading = "Images")]
+    #[arg(
+        long,
+        env = "LYNCEUS_TENANT_CREDENTIAL_ENV",
+        value_delimiter = ',',
+        value_name = "NAME",
+        help_heading = "Images"
+    )]
     pub tenant_credential_env: Vec<String>,
     /// Hosts that may see a registry's credentials: <registry>=<realm-host>.
     #[arg(long, env = "LYNCEUS_REGISTRY_REALM", value_delimiter = ',', value_name = "PAIR", help_heading = "Images")]

@@ -12,7 +12,7 @@ use crate::core::notify::catalog::{EmailBlock, Field, MessageTemplate, ServiceKi
 use crate::core::notify::message::DeliveryPolicy;
 use crate::core::notify::selector::Selector;
 use crate::core::notify::subscription::{Destination, GlobalSubscription};
-use crate::core::notify::trigger::{Condition, Trigger};
+use crate::core::notify::trigger::{Condition, Fault, Trigger};
 use crate::core::problem::{Problem, nearest};
 use crate::core::template::{Functions, Template};
 
@@ -191,9 +191,12 @@ impl Notifications {
             &[]
         } else if node.entries().is_some() {
             problems.push(
-                Problem::warning("TriggerIsMapping", "a trigger is a list of conditions; this mapping is taken as its only one")
-                    .hint("put `- ` in front")
-                    .upstream_rejects(),
+                Problem::warning(
+                    "TriggerIsMapping",
+                    "a trigger is a list of conditions; this mapping is taken as its only one",
+                )
+                .hint("put `- ` in front")
+                .upstream_rejects(),
             );
             single = [node];
             &single
@@ -206,14 +209,14 @@ impl Notifications {
         let mut good = true;
         for (index, item) in items.iter().enumerate() {
             match condition(index, item, problems) {
-                Some(condition) => trigger.conditions.push(condition),
-                None => good = false,
+                Ok(condition) => trigger.conditions.push(condition),
+                Err(faults) => {
+                    good = false;
+                    trigger.broken.extend(faults.into_iter().map(|fault| (index, fault)));
+                }
             }
         }
         // A broken condition keeps the others working, unless the whole trigger was good before (TRG-03, CFG-01).
-        if !good && trigger.conditions.is_empty() {
-            return false;
-        }
         self.rules.triggers.insert(name.to_owned(), trigger);
         good
     }
@@ -278,7 +281,8 @@ impl Notifications {
         for (trigger, body) in &self.rules.triggers {
             for condition in &body.conditions {
                 for name in condition.send.iter().filter(|name| !self.rules.templates.contains_key(*name)) {
-                    let text = format!("condition {} sends the template `{name}`, which does not exist", condition.index);
+                    let text =
+                        format!("condition {} sends the template `{name}`, which does not exist", condition.index);
                     let problem = Problem::error("TemplateUndefined", text).at_key(format!("trigger.{trigger}"));
                     found.push(near(problem, name, templates.iter().map(String::as_str)));
                 }
@@ -307,6 +311,12 @@ impl Notifications {
         }
         found.dedup();
         self.problems.extend(found);
+    }
+
+    /// The problem of a subscription to no defined trigger (CFG-14).
+    pub fn undefined_trigger(&self, name: &str) -> Problem {
+        let problem = Problem::error("TriggerUndefined", format!("there is no trigger `{name}`"));
+        near(problem, name, self.rules.triggers.keys().map(String::as_str))
     }
 
     /// The problem of a subscription that names no defined service, with the likeliest cause (CFG-14).
@@ -388,11 +398,14 @@ fn text_list(source: &str, problems: &mut Vec<Problem>) -> Option<Vec<String>> {
 
 const CONDITION_FIELDS: &[&str] = &["when", "oncePer", "send", "description", "lynceus"];
 
-fn condition(index: usize, node: &Node, problems: &mut Vec<Problem>) -> Option<Condition> {
+fn condition(index: usize, node: &Node, problems: &mut Vec<Problem>) -> Result<Condition, Vec<Fault>> {
+    let unusable =
+        |text: &str| vec![Fault { field: "when", text: text.to_owned(), hint: String::new(), line: 1, column: 1 }];
     if node.entries().is_none() {
         let text = format!("condition {index} is {}, not a mapping", node.kind());
+        let faults = unusable(&text);
         problems.push(node.at.mark(Problem::error("TriggerInvalid", text)).upstream_rejects());
-        return None;
+        return Err(faults);
     }
     problems.extend(node.unknown_fields("a condition", CONDITION_FIELDS));
     let text = |name: &str| node.field(name).and_then(|n| n.as_text()).map(|t| t.into_owned()).unwrap_or_default();
@@ -403,8 +416,9 @@ fn condition(index: usize, node: &Node, problems: &mut Vec<Problem>) -> Option<C
             Some(items) => send.extend(items.iter().filter_map(|i| i.as_text()).map(|t| t.into_owned())),
             None => {
                 let text = format!("`send` is a list of template names, not {}", list.kind());
+                let faults = unusable(&text);
                 problems.push(list.at.mark(Problem::error("TriggerInvalid", text)).upstream_rejects());
-                return None;
+                return Err(faults);
             }
         }
     }
@@ -412,7 +426,6 @@ fn condition(index: usize, node: &Node, problems: &mut Vec<Problem>) -> Option<C
         let text = format!("condition {index} has no `when` and never fires");
         problems.push(node.at.mark(Problem::warning("ConditionNeverFires", text)));
     }
-    let at = node.field("when").map(|n| n.at);
     match Condition::compile(index, &when, &once_per, send, text("description")) {
         Ok(condition) => {
             for (field, program) in [("when", &condition.when), ("oncePer", &condition.once_per)] {
@@ -425,19 +438,25 @@ fn condition(index: usize, node: &Node, problems: &mut Vec<Problem>) -> Option<C
                 }
             }
             once_per_identity(index, &condition, problems);
-            Some(condition)
+            Ok(condition)
         }
-        Err(found) => {
-            // Positions count within the expression; a one-line expression is found by where it begins.
-            problems.extend(found.into_iter().map(|mut problem| {
-                if let (Some(at), Some(1), Some(column)) = (at, problem.line, problem.column) {
-                    problem.text = format!("{} (at character {column} of the expression)", problem.text);
-                    problem.line = Some(at.line);
-                    problem.column = Some(at.column + column - 1);
-                }
-                problem
-            }));
-            None
+        Err(faults) => {
+            for fault in &faults {
+                let problem = Problem::error("ExpressionInvalid", fault.text.clone())
+                    .at_key(format!("[{index}].{}", fault.field))
+                    .hint(fault.hint.clone())
+                    .upstream_rejects();
+                // Positions count within the expression; a one-line one is found by where it begins in the document.
+                let at = node.field(fault.field).map(|n| n.at).filter(|_| fault.line == 1);
+                problems.push(match at {
+                    Some(at) => {
+                        let text = format!("{} (character {} of the expression)", problem.text, fault.column);
+                        Problem { text, ..problem }.at(at.line, at.column + fault.column - 1)
+                    }
+                    None => problem.at(fault.line, fault.column),
+                });
+            }
+            Err(faults)
         }
     }
 }
@@ -455,7 +474,10 @@ fn once_per_identity(index: usize, condition: &Condition, problems: &mut Vec<Pro
     ];
     let Some(program) = &condition.once_per else { return };
     for path in program.read_paths() {
-        if RESTLESS.iter().any(|restless| path.len() >= restless.len() && path.iter().zip(*restless).all(|(a, b)| a == b)) {
+        if RESTLESS
+            .iter()
+            .any(|restless| path.len() >= restless.len() && path.iter().zip(*restless).all(|(a, b)| a == b))
+        {
             problems.push(
                 Problem::warning(
                     "OncePerIsNotAnIdentity",
@@ -514,8 +536,20 @@ fn global_subscription(node: &Node, problems: &mut Vec<Problem>) -> Option<Globa
 
 /// Blocks that templates may hold for services that are delivered later; known, so that they are no mistake.
 const LATER_BLOCKS: &[&str] = &[
-    "teams", "teams-workflows", "googlechat", "github", "opsgenie", "pagerduty", "pagerdutyv2", "mattermost",
-    "rocketchat", "newrelic", "alertmanager", "awssqs", "gcppubsub", "lynceus",
+    "teams",
+    "teams-workflows",
+    "googlechat",
+    "github",
+    "opsgenie",
+    "pagerduty",
+    "pagerdutyv2",
+    "mattermost",
+    "rocketchat",
+    "newrelic",
+    "alertmanager",
+    "awssqs",
+    "gcppubsub",
+    "lynceus",
 ];
 
 struct Blocks<'a> {
@@ -526,7 +560,8 @@ impl Blocks<'_> {
     fn template(&mut self, node: &Node) -> MessageTemplate {
         let known: Vec<&str> = ["message", "slack", "email", "webhook"].iter().chain(LATER_BLOCKS).copied().collect();
         for problem in node.unknown_fields("a template", &known) {
-            let webhook = ["discord", "telegram", "method", "body"].iter().any(|w| problem.text.contains(&format!("`{w}")));
+            let webhook =
+                ["discord", "telegram", "method", "body"].iter().any(|w| problem.text.contains(&format!("`{w}")));
             self.problems.push(if webhook { problem.hint("write it below webhook.<service>") } else { problem });
         }
         let mut template =
@@ -563,7 +598,8 @@ impl Blocks<'_> {
         let word = block.field("deliveryPolicy").and_then(|n| n.as_text()).unwrap_or_default();
         let (delivery_policy, known) = DeliveryPolicy::from_word(&word);
         if !known {
-            let problem = Problem::warning("DeliveryPolicyUnknown", format!("`{word}` is no delivery policy; Post is used"));
+            let problem =
+                Problem::warning("DeliveryPolicyUnknown", format!("`{word}` is no delivery policy; Post is used"));
             self.problems.push(problem.at_key("slack.deliveryPolicy").hint("Post, PostAndUpdate or Update"));
         }
         SlackBlock {
@@ -581,8 +617,9 @@ impl Blocks<'_> {
         let value = node.field(name)?;
         let Some(text) = value.as_text() else {
             let text = format!("`{name}` is {}, not a text", value.kind());
-            self.problems.push(value.at.mark(Problem::error("TemplateInvalid", text.clone())).at_key(path).upstream_rejects());
-            return Some(Field::Broken(text));
+            self.problems
+                .push(value.at.mark(Problem::error("TemplateInvalid", text.clone())).at_key(path).upstream_rejects());
+            return Some(Field::Broken { text, line: 0, column: 0 });
         };
         match Template::parse(&text, Functions::Full) {
             Ok(template) => Some(Field::Good(Arc::new(template))),
@@ -593,7 +630,7 @@ impl Blocks<'_> {
                     .hint(error.hint)
                     .upstream_rejects();
                 self.problems.push(problem);
-                Some(Field::Broken(format!("{} (line {})", error.text, error.line)))
+                Some(Field::Broken { text: error.text, line: error.line, column: error.column })
             }
         }
     }

@@ -24,19 +24,32 @@ use crate::core::update::{Refresh as Asked, report};
 /// Pushes and refreshes that run at the same time.
 const AT_ONCE: usize = 8;
 
+/// A refused push is left alone this long (GIT-10).
+const REJECTED_FOR: Duration = Duration::from_secs(3600);
+
 /// Pushes kept for the Board.
 const PUSHES: usize = 20;
 
 /// Kinds that a whole host shares: one event, not one per image (EVT-2).
 const SHARED: [&str; 7] = [
-    "registry-unreachable", "registry-auth", "registry-rate-limited", "git-unreachable", "git-auth", "git-host-key",
+    "registry-unreachable",
+    "registry-auth",
+    "registry-rate-limited",
+    "git-unreachable",
+    "git-auth",
+    "git-host-key",
     "kubernetes-unavailable",
 ];
 
 /// Kinds that pass by themselves: announced only after lasting two intervals (EVT-3).
 const TRANSIENT: [&str; 7] = [
-    "registry-unreachable", "registry-rate-limited", "listing-incomplete", "git-unreachable", "push-contention",
-    "kubernetes-unavailable", "internal",
+    "registry-unreachable",
+    "registry-rate-limited",
+    "listing-incomplete",
+    "git-unreachable",
+    "push-contention",
+    "kubernetes-unavailable",
+    "internal",
 ];
 
 /// Keys of announced troubles in the store.
@@ -51,12 +64,20 @@ pub struct Books {
     since: Mutex<HashMap<String, Instant>>,
     /// `committed` events that are to be followed.
     committed: Mutex<Vec<Event>>,
+    /// Pushes that the Git host refused: what was pushed, when, and what it said (GIT-10).
+    rejected: Mutex<HashMap<String, (u64, Instant, String)>>,
 }
 
 impl Books {
     /// Empty books.
     pub fn new(world: World) -> Books {
-        Books { world, states: Mutex::default(), since: Mutex::default(), committed: Mutex::default() }
+        Books {
+            world,
+            states: Mutex::default(),
+            since: Mutex::default(),
+            committed: Mutex::default(),
+            rejected: Mutex::default(),
+        }
     }
 
     /// An Application is gone, or no longer governed.
@@ -92,12 +113,47 @@ impl Books {
         }
     }
 
+    /// A push that was refused is tried again after an hour, or when it is another one (GIT-10).
+    fn still_rejected(&self, planned: &Planned) -> Option<String> {
+        let rejected = self.rejected.lock().unwrap_or_else(|e| e.into_inner());
+        let (print, at, text) = rejected.get(&branch_key(planned))?;
+        (*print == print_of(planned) && at.elapsed() < REJECTED_FOR).then(|| text.clone())
+    }
+
+    fn note_rejection(&self, planned: &Planned, outcomes: &[Outcome]) {
+        let mut rejected = self.rejected.lock().unwrap_or_else(|e| e.into_inner());
+        let said = outcomes.iter().find_map(|outcome| match outcome {
+            Outcome::Refused("git-rejected", text) => Some(text.clone()),
+            _ => None,
+        });
+        match said {
+            Some(text) => rejected.insert(branch_key(planned), (print_of(planned), Instant::now(), text)),
+            None => rejected.remove(&branch_key(planned)),
+        };
+    }
+
     /// Whether a trouble is old enough to be announced.
     fn ripe(&self, subject: &str, kind: &str) -> bool {
         let mut since = self.since.lock().unwrap_or_else(|e| e.into_inner());
         let first = *since.entry(subject.to_owned()).or_insert_with(Instant::now);
         !TRANSIENT.contains(&kind) || first.elapsed() >= 2 * self.world.settings.pace()
     }
+}
+
+fn branch_key(planned: &Planned) -> String {
+    format!("{}#{}", planned.remote.identity(), planned.plan.branch)
+}
+
+/// What a plan would write, as a number.
+fn print_of(planned: &Planned) -> u64 {
+    use std::hash::{DefaultHasher, Hash, Hasher};
+    let mut hasher = DefaultHasher::new();
+    for unit in &planned.plan.units {
+        unit.app.key.hash(&mut hasher);
+        unit.target.hash(&mut hasher);
+        unit.changes.iter().for_each(|change| change.new_text().hash(&mut hasher));
+    }
+    hasher.finish()
 }
 
 /// Finishes a round.
@@ -119,9 +175,10 @@ pub async fn settle(world: &World, books: &Books, round: Round) {
     let mut updated = 0;
     let mut errors = troubles.len();
     if !world.settings.dry_run {
-        for (planned, result) in push_all(world, &round.plans).await {
+        for (planned, result) in push_all(world, books, &round.plans).await {
             updated += result.outcomes.iter().filter(|o| matches!(o, Outcome::Committed(_))).count();
-            errors += result.outcomes.iter().filter(|o| matches!(o, Outcome::Refused(..) | Outcome::Failed(..))).count();
+            errors +=
+                result.outcomes.iter().filter(|o| matches!(o, Outcome::Refused(..) | Outcome::Failed(..))).count();
             troubles.extend(pushed_troubles(planned, &result.outcomes));
             landed(world, books, &result.events, &round.looked).await;
         }
@@ -158,7 +215,11 @@ fn show_problems(world: &World, looked: &Looked, settings: Option<&Vec<Problem>>
         if let Some(trouble) = &image.trouble {
             let name = image.image.image.full_name();
             let problem = Problem::error(trouble.kind, trouble.text.clone()).in_object(looked.app.label());
-            problems.push(problem.at_key(if image.image.alias().is_empty() { name } else { image.image.alias().to_owned() }));
+            problems.push(problem.at_key(if image.image.alias().is_empty() {
+                name
+            } else {
+                image.image.alias().to_owned()
+            }));
         }
     }
     world.board.problems(&format!("images {}", looked.app.key), problems);
@@ -213,11 +274,18 @@ fn held_change(image: &ImageReport, candidate: &str, old: &str) -> Change {
     }
 }
 
-async fn push_all<'a>(world: &World, plans: &'a [Planned]) -> Vec<(&'a Planned, committer::Committed)> {
+async fn push_all<'a>(world: &World, books: &Books, plans: &'a [Planned]) -> Vec<(&'a Planned, committer::Committed)> {
     // One remote, one writer at a time: plans of one round share their remote as a rule.
     let mut results = Vec::new();
     for planned in plans {
-        results.push((planned, committer::commit(world, &planned.remote, &planned.plan).await));
+        if let Some(text) = books.still_rejected(planned) {
+            let outcomes = vec![Outcome::Refused("git-rejected", text); planned.plan.units.len()];
+            results.push((planned, committer::Committed { outcomes, events: Vec::new() }));
+            continue;
+        }
+        let result = committer::commit(world, &planned.remote, &planned.plan).await;
+        books.note_rejection(planned, &result.outcomes);
+        results.push((planned, result));
     }
     results
 }
@@ -291,7 +359,11 @@ fn refresh_of(looked: &Looked) -> Option<Refresh> {
 fn note<'a>(app: &'a Application, events: &'a [Event], message: &'a str) -> Note<'a> {
     let mut annotations = BTreeMap::new();
     for (n, event) in events.iter().enumerate() {
-        let name = event.image.split_once('/').filter(|(host, _)| host.contains(['.', ':'])).map_or(event.image.as_str(), |(_, path)| path);
+        let name = event
+            .image
+            .split_once('/')
+            .filter(|(host, _)| host.contains(['.', ':']))
+            .map_or(event.image.as_str(), |(_, path)| path);
         for (key, value) in [
             ("full-image-name", event.image.as_str()),
             ("image-name", name),

@@ -33,7 +33,9 @@ impl CommitSource {
             None => app.sources.iter().collect(),
         };
         for source in sources.into_iter().filter(|source| source.chart.is_none()) {
-            let Ok(credentials) = credentials::argocd_credentials(world, &app.project, &source.repo_url) else { continue };
+            let Ok(credentials) = credentials::argocd_credentials(world, &app.project, &source.repo_url) else {
+                continue;
+            };
             let local = if world.settings.git.allow_local { LocalGit::Allowed } else { LocalGit::Refused };
             let Ok(remote) = Remote::new(&source.repo_url, credentials, local) else { continue };
             let branch = Some(source.target_revision.as_str()).filter(|r| !r.is_empty() && *r != "HEAD");

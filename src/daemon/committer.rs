@@ -1,19 +1,21 @@
 //! Walk A's second half: one plan per branch becomes one push. Read the newest tip, apply, announce the push durably,
 //! push; a branch that moved means: again on its new tree (image-updates.md GIT-7 to GIT-12, GIT-15).
 
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 
 use super::world::World;
-use crate::adapters::git::{Author, Chain, CommitId, MOST_COMMITS, NewCommit, PushError, Remote, Tip};
+use crate::adapters::git::{self, Author, Chain, CommitId, MOST_COMMITS, NewCommit, PushError, Remote, Tip};
 use crate::adapters::store::PushRow;
 use crate::config::settings::CommitPer;
-use crate::core::event::{Event, Kind, Place};
+use crate::core::event::{Event, Place};
 use crate::core::retry::Backoff;
 use crate::core::template::Template;
 use crate::core::update::plan::{self, Applied, Plan, Unit};
 use crate::core::update::{CommitMessage, Trailers, report};
+use crate::core::writeback::{FileChange, Refusal};
 
 /// One plan is tried this long in one round (GIT-9).
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -45,7 +47,11 @@ pub struct Committed {
 
 /// Settles pushes whose outcome was never recorded (GIT-15): at start, and before a branch is touched again. Rows of
 /// other branches are left alone. Gives the `committed` events that came to light.
-pub async fn settle(world: &World, remote: &Remote, branch: Option<&str>) -> Result<Vec<Event>, (&'static str, String)> {
+pub async fn settle(
+    world: &World,
+    remote: &Remote,
+    branch: Option<&str>,
+) -> Result<Vec<Event>, (&'static str, String)> {
     let Some(store) = &world.store else { return Ok(Vec::new()) };
     let rows = store.open_pushes().await.map_err(|e| ("internal", e.to_string()))?;
     let rows: Vec<PushRow> = rows
@@ -74,17 +80,29 @@ pub async fn settle(world: &World, remote: &Remote, branch: Option<&str>) -> Res
 
 /// Writes one plan. Every unit gets an outcome; events are in the journal when this returns.
 pub async fn commit(world: &World, remote: &Remote, plan: &Plan) -> Committed {
-    let mut result = Committed { outcomes: Vec::new(), events: Vec::new() };
-    let mut rest = plan.units.as_slice();
-    while !rest.is_empty() {
-        let (now, later) = rest.split_at(rest.len().min(MOST_COMMITS));
-        let part = Plan { units: now.to_vec(), ..plan.clone() };
-        let (outcomes, events) = Push { world, remote, plan: &part }.run().await;
-        result.outcomes.extend(outcomes);
-        result.events.extend(events);
-        rest = later;
+    let mut outcomes: Vec<Option<Outcome>> = vec![None; plan.units.len()];
+    let mut events = Vec::new();
+    // A chain may end early; what it left goes out in the next push.
+    loop {
+        let open: Vec<usize> = (0..outcomes.len()).filter(|i| outcomes[*i].is_none()).take(MOST_COMMITS).collect();
+        if open.is_empty() {
+            break;
+        }
+        let part = Plan { units: open.iter().map(|index| plan.units[*index].clone()).collect(), ..plan.clone() };
+        let (done, new) = Push { world, remote, plan: &part }.run().await;
+        events.extend(new);
+        let before = open.len();
+        let mut left = 0;
+        for (index, outcome) in open.into_iter().zip(done) {
+            left += usize::from(outcome.is_none());
+            outcomes[index] = outcome;
+        }
+        if left == before {
+            let text = "no commit could be built".to_owned();
+            outcomes.iter_mut().for_each(|o| *o = o.take().or(Some(Outcome::Failed("internal", text.clone()))));
+        }
     }
-    result
+    Committed { outcomes: outcomes.into_iter().flatten().collect(), events }
 }
 
 struct Push<'a> {
@@ -104,7 +122,8 @@ struct Try {
 }
 
 impl Push<'_> {
-    async fn run(&self) -> (Vec<Outcome>, Vec<Event>) {
+    /// One outcome per unit; `None` for those that did not fit into the chain.
+    async fn run(&self) -> (Vec<Option<Outcome>>, Vec<Event>) {
         let started = Instant::now();
         let mut races = 0u32;
         let mut events = match settle(self.world, self.remote, Some(&self.plan.branch)).await {
@@ -125,12 +144,14 @@ impl Push<'_> {
                     let per_app = self.world.settings.git.commit_per == CommitPer::Application;
                     let ids: Vec<CommitId> =
                         if per_app { chain.ids.clone() } else { vec![chain.tip; attempt.changed.len()] };
-                    let by_unit: Vec<(usize, CommitId)> =
+                    let by_unit: BTreeMap<usize, CommitId> =
                         attempt.changed.iter().zip(ids).map(|((unit, _, _), id)| (*unit, id)).collect();
-                    let outcomes = attempt.finish(|unit| {
-                        let id = by_unit.iter().find(|(index, _)| *index == unit).map(|(_, id)| *id);
-                        id.map_or(Outcome::AlreadySo, Outcome::Committed)
-                    });
+                    let given = attempt.outcomes.iter().enumerate();
+                    let outcomes = given
+                        .map(|(unit, known)| {
+                            known.clone().or_else(|| by_unit.get(&unit).map(|id| Outcome::Committed(*id)))
+                        })
+                        .collect();
                     return (outcomes, events);
                 }
                 Err(PushError::Moved) => {
@@ -169,13 +190,13 @@ impl Push<'_> {
         }
     }
 
-    fn all(&self, outcome: Outcome) -> Vec<Outcome> {
-        vec![outcome; self.plan.units.len()]
+    fn all(&self, outcome: Outcome) -> Vec<Option<Outcome>> {
+        vec![Some(outcome); self.plan.units.len()]
     }
 
     /// Reads the newest tip, applies the units and builds the chain.
     async fn prepare(&self) -> Result<Try, (&'static str, String)> {
-        let failed = |e: crate::adapters::git::Error| (e.kind(), e.to_string());
+        let failed = |e: git::Error| (e.kind(), e.to_string());
         let advertised = self.world.git.advertise(self.remote).await.map_err(failed)?;
         let old = advertised.branches.get(&self.plan.branch).copied();
         let (branch, id) = match old {
@@ -192,44 +213,79 @@ impl Push<'_> {
         self.build(&tip, old).await.map_err(failed)
     }
 
-    async fn build(&self, tip: &Tip, old: Option<CommitId>) -> Result<Try, crate::adapters::git::Error> {
-        let applied = {
-            let (units, tip) = (self.plan.units.clone(), tip.clone());
-            let apply = move || plan::apply(&units, &tip);
-            match tokio::task::spawn_blocking(apply).await {
-                Ok(applied) => applied,
-                Err(error) => std::panic::resume_unwind(error.into_panic()),
+    /// Applies the units and builds the chain. A unit whose files must not be written drops out alone.
+    async fn build(&self, tip: &Tip, old: Option<CommitId>) -> Result<Try, git::Error> {
+        let mut refused: BTreeMap<usize, Refusal> = BTreeMap::new();
+        loop {
+            let (attempt, commits) = self.apply(tip, old, &refused).await;
+            if commits.is_empty() {
+                return Ok(attempt);
             }
-        };
-        let mut attempt = Try { outcomes: Vec::new(), changed: Vec::new(), chain: None, old };
-        let mut commits = Vec::new();
-        for (index, applied) in applied.into_iter().enumerate() {
-            attempt.outcomes.push(match applied {
-                Applied::AlreadySo => Some(Outcome::AlreadySo),
-                Applied::Refused(refusal) => {
-                    // On a push branch that others wrote to, an edit that no longer applies is theirs to resolve.
-                    let foreign = old.is_some() && self.plan.branch != self.plan.base;
-                    let kind = if foreign && refusal.kind.starts_with("yaml") { "foreign-commits" } else { refusal.kind };
-                    let place = if refusal.path.is_empty() { String::new() } else { format!("{}: ", refusal.path) };
-                    Some(Outcome::Refused(kind, format!("{place}{}", refusal.text)))
+            let files: Vec<(usize, Vec<String>)> =
+                commits.iter().map(|(index, files)| (*index, files.iter().map(|f| f.path.clone()).collect())).collect();
+            match self.world.git.build(tip, self.messages(commits)).await {
+                Ok(chain) => return Ok(self.with_chain(attempt, chain)),
+                Err(git::Error::Refused(refusal)) => {
+                    let named = files.iter().find(|(_, paths)| paths.contains(&refusal.path)).map(|(index, _)| *index);
+                    let Some(index) = named else { return Err(git::Error::Refused(refusal)) };
+                    refused.insert(index, refusal);
                 }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// Keeps of an attempt what the chain holds: it may end before the last commit asked for.
+    fn with_chain(&self, mut attempt: Try, chain: Chain) -> Try {
+        if self.world.settings.git.commit_per == CommitPer::Application {
+            attempt.changed.truncate(chain.ids.len());
+        }
+        attempt.chain = Some(chain).filter(|chain| !chain.is_empty());
+        attempt
+    }
+
+    async fn apply(
+        &self,
+        tip: &Tip,
+        old: Option<CommitId>,
+        refused: &BTreeMap<usize, Refusal>,
+    ) -> (Try, Vec<(usize, Vec<FileChange>)>) {
+        let kept: Vec<usize> = (0..self.plan.units.len()).filter(|index| !refused.contains_key(index)).collect();
+        let units: Vec<Unit> = kept.iter().map(|index| self.plan.units[*index].clone()).collect();
+        let tip = tip.clone();
+        let applied = match tokio::task::spawn_blocking(move || plan::apply(&units, &tip)).await {
+            Ok(applied) => applied,
+            Err(error) => std::panic::resume_unwind(error.into_panic()),
+        };
+        let mut attempt = Try { outcomes: vec![None; self.plan.units.len()], changed: Vec::new(), chain: None, old };
+        for (index, refusal) in refused {
+            attempt.outcomes[*index] = Some(self.refused(refusal, old));
+        }
+        let mut commits = Vec::new();
+        for (index, applied) in kept.into_iter().zip(applied) {
+            match applied {
+                Applied::AlreadySo => attempt.outcomes[index] = Some(Outcome::AlreadySo),
+                Applied::Refused(refusal) => attempt.outcomes[index] = Some(self.refused(&refusal, old)),
                 Applied::Changed { files, diff, .. } => {
                     let paths: Vec<String> = files.iter().map(|f| f.path.clone()).collect();
                     attempt.changed.push((index, diff, paths.join(", ")));
                     commits.push((index, files));
-                    None
                 }
-            });
+            }
         }
-        if !commits.is_empty() {
-            let commits = self.messages(commits);
-            attempt.chain = Some(self.world.git.build(tip, commits).await?).filter(|chain| !chain.is_empty());
-        }
-        Ok(attempt)
+        (attempt, commits)
+    }
+
+    /// On a push branch that others wrote to, an edit that no longer applies is theirs to resolve (GIT-12).
+    fn refused(&self, refusal: &Refusal, old: Option<CommitId>) -> Outcome {
+        let foreign = old.is_some() && self.plan.branch != self.plan.base;
+        let kind = if foreign && refusal.kind.starts_with("yaml") { "foreign-commits" } else { refusal.kind };
+        let place = if refusal.path.is_empty() { String::new() } else { format!("{}: ", refusal.path) };
+        Outcome::Refused(kind, format!("{place}{}", refusal.text))
     }
 
     /// One commit per Application, or one for all (GIT-8).
-    fn messages(&self, changed: Vec<(usize, Vec<crate::core::writeback::FileChange>)>) -> Vec<NewCommit> {
+    fn messages(&self, changed: Vec<(usize, Vec<FileChange>)>) -> Vec<NewCommit> {
         let git = &self.world.settings.git;
         let author = Author { name: git.user.clone(), email: git.email.clone() };
         let at = Timestamp::now();
@@ -252,7 +308,7 @@ impl Push<'_> {
         }
         let units: Vec<&Unit> = changed.iter().map(|(index, _)| unit(*index)).collect();
         let message = message(&units);
-        let mut changes: Vec<crate::core::writeback::FileChange> = Vec::new();
+        let mut changes: Vec<FileChange> = Vec::new();
         for file in changed.into_iter().flat_map(|(_, files)| files) {
             // A later unit on the same file saw what the earlier one wrote: one change from the first to the last.
             match changes.iter_mut().find(|known| known.path == file.path) {
@@ -267,7 +323,7 @@ impl Push<'_> {
     async fn push(&self, attempt: &Try, chain: &Chain) -> Result<Vec<Event>, PushError> {
         let row = self.row(attempt, chain);
         let internal = |e: crate::adapters::store::Error| {
-            PushError::Failed(crate::adapters::git::Error::Mirror {
+            PushError::Failed(git::Error::Mirror {
                 remote: self.remote.shown().to_owned(),
                 text: format!("the push could not be announced: {e}"),
             })
@@ -359,23 +415,8 @@ pub fn message(template: Option<&Template>, units: &[&Unit], sign_off: Option<(&
 }
 
 impl Try {
-    fn finish(&self, open: impl Fn(usize) -> Outcome) -> Vec<Outcome> {
+    fn finish(&self, open: impl Fn(usize) -> Outcome) -> Vec<Option<Outcome>> {
         let filled = self.outcomes.iter().enumerate();
-        filled.map(|(index, outcome)| outcome.clone().unwrap_or_else(|| open(index))).collect()
+        filled.map(|(index, outcome)| Some(outcome.clone().unwrap_or_else(|| open(index)))).collect()
     }
-}
-
-/// `refused` and `failed` events of a plan, for the journal (EVT-3 lets authentication fail at once; the caller delays
-/// transient ones).
-pub fn trouble(plan: &Plan, outcomes: &[Outcome], at: Timestamp) -> Vec<Event> {
-    let mut events = Vec::new();
-    for (unit, outcome) in plan.units.iter().zip(outcomes) {
-        let (kind, reason, text) = match outcome {
-            Outcome::Refused(reason, text) => (Kind::Refused, reason, text),
-            Outcome::Failed(reason, text) => (Kind::Failed, reason, text),
-            Outcome::Committed(_) | Outcome::AlreadySo => continue,
-        };
-        events.extend(unit.changes.iter().map(|change| report::refused(&unit.app, change, kind, reason, text, at)));
-    }
-    events
 }

@@ -139,7 +139,10 @@ pub fn watch(world: World) -> impl Stream<Item = AppEvent> + Send {
             let now = match &world.settings.source {
                 Source::Directory(folder) => manifests::stamp(folder).map(|s| format!("{s:?}")),
                 // A branch is looked at once an interval.
-                _ => Some(format!("{}", jiff::Timestamp::now().as_second() / world.settings.pace().as_secs().max(1) as i64)),
+                _ => Some(format!(
+                    "{}",
+                    jiff::Timestamp::now().as_second() / world.settings.pace().as_secs().max(1) as i64
+                )),
             };
             if now == stamp && stamp.is_some() {
                 tokio::time::sleep(LOOK).await;

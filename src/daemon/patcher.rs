@@ -35,7 +35,10 @@ pub async fn patch(world: &World, looked: &Looked) -> Result<Vec<Event>, Trouble
             Err(Failure::Trouble(trouble)) => return Err(trouble),
         }
     }
-    Err(Trouble { kind: "kubernetes-conflict", text: format!("{} changes faster than it can be patched", looked.app.key) })
+    Err(Trouble {
+        kind: "kubernetes-conflict",
+        text: format!("{} changes faster than it can be patched", looked.app.key),
+    })
 }
 
 enum Failure {

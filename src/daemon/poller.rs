@@ -133,7 +133,8 @@ async fn describe(
     for ask in users.iter().filter(|ask| ask.selection.detail(sorted) == wanted) {
         match wanted {
             Detail::Digest => tags.extend(ask.selection.digest_tag().map(str::to_owned)),
-            _ => tags.extend(ask.selection.wanted(listing.tags.iter().map(String::as_str)).into_iter().map(str::to_owned)),
+            _ => tags
+                .extend(ask.selection.wanted(listing.tags.iter().map(String::as_str)).into_iter().map(str::to_owned)),
         }
         in_use.extend(ask.in_use.clone());
         for platform in &ask.selection.platforms {

@@ -162,8 +162,7 @@ async fn ask_registries(world: &World, governed: &[(Arc<Application>, AppSetting
             }
             let key = (app.key.namespace.clone(), tracked.pull_secret.clone(), tracked.repository());
             if !known.contains_key(&key) {
-                let found =
-                    credentials::for_registry(world, app, &tracked.image, tracked.pull_secret.as_deref()).await;
+                let found = credentials::for_registry(world, app, &tracked.image, tracked.pull_secret.as_deref()).await;
                 known.insert(key.clone(), found);
             }
             own.push(match &known[&key] {
@@ -325,13 +324,7 @@ async fn survey_all(world: &World, inputs: &[Input], views: &Views, which: Vec<u
 }
 
 /// Looks up what open surveys said is missing.
-async fn complete(
-    world: &World,
-    inputs: &mut [Input],
-    views: &mut Views,
-    surveys: &[Option<Survey>],
-    open: &[usize],
-) {
+async fn complete(world: &World, inputs: &mut [Input], views: &mut Views, surveys: &[Option<Survey>], open: &[usize]) {
     for index in open {
         let wants = surveys[*index].as_ref().map(|survey| survey.wants.clone()).unwrap_or_default();
         for want in wants {
@@ -350,8 +343,7 @@ async fn digest(world: &World, input: &mut Input, image: usize, tag: &str) {
     let tracked = input.settings.images[image].clone();
     let endpoint = world.registries.endpoint_of(&tracked.image);
     let repository = world.registries.repository_of(&tracked.image);
-    let credential =
-        credentials::for_registry(world, &input.app, &tracked.image, tracked.pull_secret.as_deref()).await;
+    let credential = credentials::for_registry(world, &input.app, &tracked.image, tracked.pull_secret.as_deref()).await;
     let found = match &credential {
         Ok(credential) => {
             let asked = world.registries.digest(&endpoint, &repository, tag, credential.as_ref().into()).await;

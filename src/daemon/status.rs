@@ -12,7 +12,7 @@ use tokio::sync::watch;
 use crate::core::problem::{Problem, Severity};
 
 /// A stage that has work and shows no progress for this long is stuck (PRB-02).
-const STUCK_AFTER: Duration = Duration::from_secs(120);
+pub(super) const STUCK_AFTER: Duration = Duration::from_secs(120);
 
 /// While a problem stays open it is logged again this often.
 const SAY_AGAIN: Duration = Duration::from_secs(3600);
@@ -113,11 +113,7 @@ pub struct Board {
 impl Default for Board {
     fn default() -> Self {
         let status = Status { needed: CONDITIONS.iter().copied().collect(), ..Status::default() };
-        Board {
-            status: Arc::new(watch::channel(status).0),
-            said: Arc::default(),
-            progress: Arc::default(),
-        }
+        Board { status: Arc::new(watch::channel(status).0), said: Arc::default(), progress: Arc::default() }
     }
 }
 
@@ -195,12 +191,8 @@ impl Board {
 
     /// A progress mark for one stage.
     pub fn stage(&self, name: &'static str) -> Arc<Progress> {
-        let progress = Arc::new(Progress {
-            name,
-            busy: AtomicBool::new(false),
-            since: AtomicU64::new(0),
-            start: Instant::now(),
-        });
+        let progress =
+            Arc::new(Progress { name, busy: AtomicBool::new(false), since: AtomicU64::new(0), start: Instant::now() });
         self.progress.lock().unwrap_or_else(|e| e.into_inner()).push(progress.clone());
         progress
     }

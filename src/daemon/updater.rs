@@ -16,9 +16,12 @@ use super::follower::Follower;
 use super::round;
 use super::watcher::{Applications, Seen};
 use super::world::World;
+use crate::adapters::cluster::Namespaces;
 use crate::config::annotations;
+use crate::config::settings::NativeAnnotations;
 use crate::core::application::source::normalise_repo_url;
 use crate::core::application::{AppKey, Application};
+use crate::core::update::decision;
 
 /// Changes of Applications are collected this long before their partial round (CYC-5).
 const SETTLE: Duration = Duration::from_millis(500);
@@ -134,7 +137,7 @@ impl Updater {
         if self.known.insert(app.key.clone(), print) == Some(print) {
             return;
         }
-        let Some(group) = group_of(&app) else {
+        let Some(group) = self.group(&app) else {
             self.books.forget(&app.key);
             return;
         };
@@ -144,17 +147,22 @@ impl Updater {
         }
     }
 
+    /// Which rounds an Application belongs to, if this half governs it at all (TEN-1).
+    fn group(&self, app: &Application) -> Option<String> {
+        if governs(&self.world, &app.key) { group_of(app) } else { None }
+    }
+
     fn gone(&mut self, key: &AppKey) {
         self.known.remove(key);
         self.books.forget(key);
-        let alive: BTreeSet<String> = self.applications.all().iter().filter_map(|app| group_of(app)).collect();
+        let alive: BTreeSet<String> = self.applications.all().iter().filter_map(|app| self.group(app)).collect();
         self.next.retain(|group, _| alive.contains(group));
     }
 
     fn completed(&mut self) {
         if !self.complete {
             self.complete = true;
-            let governed = self.applications.all().iter().filter(|app| group_of(app).is_some()).count();
+            let governed = self.applications.all().iter().filter(|app| self.group(app).is_some()).count();
             self.world.board.update(|status| status.applications = governed);
         }
     }
@@ -164,7 +172,7 @@ impl Updater {
     }
 
     fn look_at(&mut self, key: AppKey, after: Duration) {
-        let Some(group) = self.applications.by_key(&key).and_then(|app| group_of(&app)) else { return };
+        let Some(group) = self.applications.by_key(&key).and_then(|app| self.group(&app)) else { return };
         let entry = self.partial.entry(group).or_insert_with(|| (BTreeSet::new(), Instant::now() + after));
         entry.0.insert(key);
     }
@@ -223,7 +231,7 @@ impl Updater {
         let apps: Vec<Arc<Application>> = match scope {
             Scope::All => {
                 let all = self.applications.all().into_iter();
-                all.filter(|app| group_of(app).as_ref() == Some(&group)).collect()
+                all.filter(|app| self.group(app).as_ref() == Some(&group)).collect()
             }
             Scope::Some(keys) => keys.iter().filter_map(|key| self.applications.by_key(key)).collect(),
         };
@@ -237,6 +245,22 @@ impl Updater {
             aftermath::settle(&world, &books, round).await;
             group
         });
+    }
+}
+
+/// Whether the image half may manage an Application: its namespace is among the watched ones (SRC-2), and annotations
+/// count at all (OWN-2).
+pub fn governs(world: &World, key: &AppKey) -> bool {
+    let settings = &world.settings;
+    if settings.native_annotations == NativeAnnotations::False {
+        return false;
+    }
+    match Namespaces::parse(&settings.watch_namespaces, &settings.argocd_namespace) {
+        _ if world.offline() => true,
+        Ok(Namespaces::All) => true,
+        Ok(Namespaces::Own(own)) => key.namespace == own,
+        Ok(Namespaces::List(names)) => names.contains(&key.namespace),
+        Err(_) => false,
     }
 }
 
@@ -264,6 +288,8 @@ fn fingerprint(app: &Application) -> u64 {
         }
     }
     format!("{:?}", app.sources).hash(&mut hasher);
-    app.status.images.hash(&mut hasher);
+    // Which images are live opens the gate; with which tags they run is read when a round looks.
+    let live: BTreeSet<_> = decision::live_images(app).iter().map(|image| image.canonical()).collect();
+    live.hash(&mut hasher);
     hasher.finish()
 }

@@ -39,9 +39,13 @@ pub async fn bind(address: &str) -> std::io::Result<Option<TcpListener>> {
     if address == "0" || address.is_empty() {
         return Ok(None);
     }
-    let address = if let Some(port) = address.strip_prefix(':') { format!("0.0.0.0:{port}") } else { address.to_owned() };
+    let address =
+        if let Some(port) = address.strip_prefix(':') { format!("0.0.0.0:{port}") } else { address.to_owned() };
     let parsed: SocketAddr = address.parse().map_err(|_| {
-        std::io::Error::new(std::io::ErrorKind::InvalidInput, format!("`{address}` is no address; write :8081 or host:port"))
+        std::io::Error::new(
+            std::io::ErrorKind::InvalidInput,
+            format!("`{address}` is no address; write :8081 or host:port"),
+        )
     })?;
     TcpListener::bind(parsed).await.map(Some)
 }
@@ -49,7 +53,9 @@ pub async fn bind(address: &str) -> std::io::Result<Option<TcpListener>> {
 async fn healthz(State(handle): State<Arc<Handle>>) -> Response {
     match handle.status().stuck {
         None => (StatusCode::OK, "ok\n").into_response(),
-        Some(stage) => (StatusCode::SERVICE_UNAVAILABLE, format!("{stage} has work and makes no progress\n")).into_response(),
+        Some(stage) => {
+            (StatusCode::SERVICE_UNAVAILABLE, format!("{stage} has work and makes no progress\n")).into_response()
+        }
     }
 }
 

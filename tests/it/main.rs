@@ -5,6 +5,7 @@ mod support;
 
 mod parts;
 
+mod cli;
 mod cluster;
 mod git;
 mod update;

@@ -1,3 +1,5 @@
+//! The adapter against scripted API answers: the ugly cases that a real API server cannot be made to show.
+
 use std::collections::VecDeque;
 use std::sync::Mutex;
 use std::time::Duration;

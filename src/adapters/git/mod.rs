@@ -28,7 +28,7 @@ mod trees;
 mod wire;
 
 pub use commit_id::{CommitId, NoCommitId};
-pub use credentials::{Credentials, Fields, fields, Login, RepositorySecret, SecretKind};
+pub use credentials::{Credentials, Fields, Login, RepositorySecret, SecretKind, fields};
 pub use error::{Error, PushError};
 pub use known_hosts::{KnownHosts, Verdict};
 pub use metadata::CommitMetadata;

@@ -137,5 +137,10 @@ fn registrable(host: &str) -> Option<&str> {
     if host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>().is_ok() {
         return None;
     }
-    psl::domain_str(host.trim_end_matches('.')).filter(|domain| domain.contains('.'))
+    let domain = psl::domain_str(host.trim_end_matches('.'))?;
+    (domain.contains('.') && !SHARED.contains(&domain)).then_some(domain)
 }
+
+/// Domains under which anybody can have a registry although the public suffix list does not say so. Registries there
+/// are their own token services.
+const SHARED: [&str; 6] = ["azurecr.io", "azurecr.cn", "azurecr.us", "jfrog.io", "amazonaws.com", "amazonaws.com.cn"];

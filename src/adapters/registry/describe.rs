@@ -120,7 +120,7 @@ impl Look<'_> {
             let plain = |tag: &String| Described { tag: tag.clone(), ..Described::default() };
             return Ok(question.tags.iter().map(plain).collect());
         }
-        let fresh = self.to_look_at(question);
+        let fresh = self.due_for_look(question);
         let each = question.tags.iter().map(|tag| {
             let again = fresh.contains(tag.as_str());
             async move {
@@ -145,7 +145,7 @@ impl Look<'_> {
     }
 
     /// The tags whose digest must be looked at although it is remembered (REG-10).
-    fn to_look_at<'q>(&self, question: Question<'q>) -> HashSet<&'q str> {
+    fn due_for_look<'q>(&self, question: Question<'q>) -> HashSet<&'q str> {
         let mut fresh: HashSet<&str> = question.desired.iter().map(String::as_str).collect();
         let now = unix_now();
         let mut dated: Vec<(jiff::Timestamp, &str)> = Vec::new();

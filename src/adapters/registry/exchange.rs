@@ -173,7 +173,9 @@ impl Call<'_> {
 
     fn count_failure(&mut self, why: http::Error) -> Result<(), Error> {
         self.failures += 1;
-        if self.failures > RETRIES || why.retry() == Retry::Never {
+        // What drips will drip again; it has cost its seconds already.
+        let hopeless = why.retry() == Retry::Never || matches!(why, http::Error::TooSlow { .. });
+        if self.failures > RETRIES || hopeless {
             return Err(Error::Unreachable { registry: self.endpoint.host(), why });
         }
         Ok(())
@@ -296,7 +298,8 @@ impl Call<'_> {
                 Some(credential) => request.basic_auth(&credential.user, &credential.password),
                 None => request,
             };
-            let Some(reply) = self.send(Kind::Token, request, &mut Duration::default()).await? else { continue };
+            let sent = self.send(Kind::Token, request, &mut Duration::default()).await;
+            let Some(reply) = sent.map_err(|e| self.about_token(e))? else { continue };
             if !(200..300).contains(&reply.status) {
                 let host = url.host_str().unwrap_or_default();
                 let who = if credential.is_some() { "the credentials" } else { "an anonymous request" };
@@ -307,6 +310,23 @@ impl Call<'_> {
                 )));
             }
             return read_token(&reply).map_err(|why| self.auth_error(why));
+        }
+    }
+
+    /// A token service's failure, told so that it is not taken for one of the listing it was needed for.
+    fn about_token(&self, error: Error) -> Error {
+        match error {
+            Error::Unreachable { why, .. } if why.retry() == Retry::Never => {
+                self.auth_error(format!("its token service: {why}"))
+            }
+            Error::Unreachable { registry, why: http::Error::Cut { place, detail } } => {
+                Error::Unreachable { registry, why: http::Error::Unknown { place, detail } }
+            }
+            Error::Unreachable { registry, why: http::Error::TooSlow { place } } => Error::Unreachable {
+                registry,
+                why: http::Error::Unknown { place, detail: "it came too slowly".into() },
+            },
+            other => other,
         }
     }
 
@@ -333,6 +353,9 @@ fn read_token(reply: &Reply) -> Result<Token, String> {
     let read: TokenReply = reply.json().map_err(|e| format!("its token service: {e}"))?;
     let text = read.token.filter(|t| !t.is_empty()).or(read.access_token).filter(|t| !t.is_empty());
     let text = text.ok_or("its token service sent no token")?;
+    if !text.bytes().all(|b| b.is_ascii_graphic()) {
+        return Err("its token service sent a token no header may hold".into());
+    }
     let lifetime = read.expires_in.filter(|s| s.is_finite() && *s > 0.0).unwrap_or(0.0).min(86_400.0);
     let lifetime = Duration::from_secs_f64(lifetime).max(TOKEN_LEAST);
     Ok(Token { text: Secret::new(text), expires: Instant::now() + (lifetime - TOKEN_MARGIN) })

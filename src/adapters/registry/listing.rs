@@ -236,12 +236,6 @@ impl Walk<'_> {
     }
 
     fn read(&self, url: Url, reply: &Reply) -> Result<Page, Error> {
-        // Tags are borrowed from the body; only those that are tags are copied. Some registries write `null` for none.
-        #[derive(Deserialize)]
-        struct Body<'a> {
-            #[serde(borrow)]
-            tags: Option<Vec<Cow<'a, str>>>,
-        }
         let body: Body<'_> = serde_json::from_slice(&reply.body).map_err(|e| {
             self.incomplete(format!("a page is not the JSON expected (line {}, column {})", e.line(), e.column()))
         })?;
@@ -271,6 +265,18 @@ impl Walk<'_> {
         next.set_query(target.query());
         Ok(next)
     }
+}
+
+/// Tags are borrowed from the body; only those that are tags are copied. Some registries write `null` for none, but a
+/// body without the key is no listing.
+#[derive(Deserialize)]
+struct Body<'a> {
+    #[serde(borrow, deserialize_with = "present")]
+    tags: Option<Vec<Cow<'a, str>>>,
+}
+
+fn present<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Option<Vec<Cow<'de, str>>>, D::Error> {
+    Option::deserialize(from)
 }
 
 /// The target of `rel="next"` in a `Link` header, which may hold several links.

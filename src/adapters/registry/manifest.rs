@@ -88,7 +88,7 @@ pub(super) fn read(content_type: Option<&str>, body: &[u8]) -> Result<Manifest, 
         serde_json::from_slice(body).map_err(|e| format!("its manifest is not readable: {}", position(&e)))?;
     let said = content_type.map(|text| text.split(';').next().unwrap_or_default().trim().to_ascii_lowercase());
     let media_type = raw.media_type.clone().or(said).unwrap_or_default();
-    if raw.schema_version == Some(1) || media_type.contains("manifest.v1") {
+    if raw.schema_version == Some(1) || media_type.contains("distribution.manifest.v1") {
         return Err("its manifest is of schema 1, which is not supported".into());
     }
     match (raw.manifests, raw.config) {

@@ -71,7 +71,8 @@ fn cfg_01_the_last_good_text_stays_in_force() {
 
 #[test]
 fn trg_03_a_bad_condition_keeps_the_others_indexes() {
-    let notifications = compiled(&[("trigger.t", "- when: '('\n- when: 'true'\n  send: [m]\n"), ("template.m", "message: x\n")]);
+    let notifications =
+        compiled(&[("trigger.t", "- when: '('\n- when: 'true'\n  send: [m]\n"), ("template.m", "message: x\n")]);
     let conditions = &notifications.rules.triggers["t"].conditions;
     assert_eq!(conditions.len(), 1);
     assert_eq!(conditions[0].index, 1);

@@ -112,6 +112,10 @@ fn types(app: &Application, trees: Trees<'_>) -> Vec<SourceType> {
         if let Some(kind) = source.explicit_type() {
             return kind;
         }
+        if source.ref_name.is_some() && source.path.is_none() {
+            // Only files of it are used; Argo CD renders nothing there.
+            return SourceType::Directory;
+        }
         if reported.len() == app.sources.len() {
             return reported[index];
         }

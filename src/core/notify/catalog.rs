@@ -15,8 +15,15 @@ use crate::core::value::{Map, Value};
 pub enum Field {
     /// Ready to render.
     Good(Arc<Template>),
-    /// Does not parse; the reason, with its place.
-    Broken(String),
+    /// Does not parse.
+    Broken {
+        /// Why.
+        text: String,
+        /// 1-based line inside the field; 0 if it is no text at all.
+        line: u32,
+        /// 1-based column.
+        column: u32,
+    },
 }
 
 /// A template of the ConfigMap: the common text and a block per kind of service.
@@ -223,8 +230,8 @@ impl Renderer<'_> {
                 self.rendering.secret |= template.reads("secrets");
                 Some(template)
             }
-            Field::Broken(reason) => {
-                self.failed(name, "parse", reason.clone(), 0, 0);
+            Field::Broken { text, line, column } => {
+                self.failed(name, "parse", text.clone(), *line, *column);
                 None
             }
         }
@@ -278,9 +285,10 @@ impl Renderer<'_> {
             ServiceKind::Email => {
                 if let Some(block) = &template.email {
                     let mut email = if let Part::Email(email) = part { email.clone() } else { EmailPart::default() };
-                    for (name, field, into) in
-                        [("email.subject", &block.subject, &mut email.subject), ("email.body", &block.body, &mut email.body)]
-                    {
+                    for (name, field, into) in [
+                        ("email.subject", &block.subject, &mut email.subject),
+                        ("email.body", &block.body, &mut email.body),
+                    ] {
                         if let Some(text) = self.optional(name, field).filter(|text| !text.is_empty()) {
                             *into = text;
                         }

@@ -110,13 +110,12 @@ impl RowState {
     /// from `sending`; a row that waits may also be given up; `replay` starts a dead row again.
     pub fn may_become(&self, next: &RowState) -> bool {
         use RowState::{Dead, Done, Planned, RetryAt, Sending};
-        match (self, next) {
-            (Planned | RetryAt { .. }, Sending { .. } | Dead { .. }) => true,
-            (Planned | RetryAt { .. }, RetryAt { .. }) => true,
-            (Sending { .. }, Done { .. } | RetryAt { .. } | Dead { .. }) => true,
-            (Dead { .. }, Planned) => true,
-            _ => false,
-        }
+        matches!(
+            (self, next),
+            (Planned | RetryAt { .. }, Sending { .. } | RetryAt { .. } | Dead { .. })
+                | (Sending { .. }, Done { .. } | RetryAt { .. } | Dead { .. })
+                | (Dead { .. }, Planned)
+        )
     }
 }
 

@@ -2,7 +2,6 @@
 
 use super::identity;
 use crate::core::expr::Program;
-use crate::core::problem::Problem;
 use crate::core::value::time::Moment;
 use crate::core::value::{Map, Value, display};
 
@@ -11,6 +10,8 @@ use crate::core::value::{Map, Value, display};
 pub struct Trigger {
     /// Its conditions. One that does not compile is absent; the others keep their own indexes (TRG-03).
     pub conditions: Vec<Condition>,
+    /// Those that do not compile: index and why, the position inside the expression.
+    pub broken: Vec<(usize, Fault)>,
 }
 
 /// One item of a trigger's list.
@@ -45,13 +46,15 @@ pub struct Outcome {
     pub note: Option<String>,
 }
 
-/// A run-time error with its place.
+/// An error of an expression with its place.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fault {
     /// `when` or `oncePer`.
     pub field: &'static str,
     /// What happened.
     pub text: String,
+    /// What to write instead; empty if nothing useful can be said.
+    pub hint: String,
     /// 1-based line.
     pub line: u32,
     /// 1-based column.
@@ -67,27 +70,22 @@ impl Condition {
         once_per: &str,
         send: Vec<String>,
         description: String,
-    ) -> Result<Condition, Vec<Problem>> {
-        let mut problems = Vec::new();
+    ) -> Result<Condition, Vec<Fault>> {
+        let mut faults = Vec::new();
         let mut program = |field: &'static str, source: &str| {
             if source.is_empty() {
                 return None;
             }
             Program::compile(source)
                 .map_err(|e| {
-                    let problem = Problem::error("ExpressionInvalid", e.text)
-                        .at_key(format!("[{index}].{field}"))
-                        .at(e.line, e.column)
-                        .hint(e.hint)
-                        .upstream_rejects();
-                    problems.push(problem);
+                    faults.push(Fault { field, text: e.text, hint: e.hint, line: e.line, column: e.column });
                 })
                 .ok()
         };
         let compiled_when = program("when", when);
         let compiled_once = program("oncePer", once_per);
-        if !problems.is_empty() {
-            return Err(problems);
+        if !faults.is_empty() {
+            return Err(faults);
         }
         Ok(Condition {
             index,
@@ -117,7 +115,7 @@ impl Condition {
                 outcome.result = None;
                 outcome.undetermined = error.undetermined;
                 let (text, line, column) = (error.text, error.line, error.column);
-                outcome.error = Some(Fault { field: "when", text, line, column });
+                outcome.error = Some(Fault { field: "when", text, hint: String::new(), line, column });
             }
         }
         if outcome.result != Some(true) {
@@ -132,7 +130,7 @@ impl Condition {
                 }
                 Err(error) => {
                     let (text, line, column) = (error.text, error.line, error.column);
-                    outcome.error = Some(Fault { field: "oncePer", text, line, column });
+                    outcome.error = Some(Fault { field: "oncePer", text, hint: String::new(), line, column });
                 }
             }
         }

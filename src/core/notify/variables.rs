@@ -274,9 +274,7 @@ mod tests {
         ] {
             assert_eq!(full_name(url), name);
         }
-        for (text, escaped) in
-            [("a b&c/d", "a+b%26c%2Fd"), ("é+%", "%C3%A9%2B%25"), ("~*'()!", "~%2A%27%28%29%21")]
-        {
+        for (text, escaped) in [("a b&c/d", "a+b%26c%2Fd"), ("é+%", "%C3%A9%2B%25"), ("~*'()!", "~%2A%27%28%29%21")] {
             assert_eq!(query_escape(text), escaped);
         }
     }

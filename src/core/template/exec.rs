@@ -178,7 +178,15 @@ impl<'t> Run<'t> {
             Val::Boxed(Value::Func(func)) | Val::Plain(Value::Func(func)) => {
                 self.stop(pipe, format!("can't print {pipe} of type {}", type_name(&Value::Func(func))))
             }
-            Val::Boxed(value) | Val::Plain(value) => self.write(Piece::Printed(&display(&value)), pipe),
+            Val::Boxed(value) | Val::Plain(value) => {
+                let text = display(&value);
+                // An action follows a pointer to a struct before it prints.
+                let text = match value {
+                    Value::Object(_) => text.strip_prefix('&').unwrap_or(&text),
+                    _ => &text,
+                };
+                self.write(Piece::Printed(text), pipe)
+            }
         }
     }
 

@@ -298,11 +298,7 @@ fn destination(place: &Place) -> Destination {
 }
 
 /// Route and target of one image.
-fn place(
-    inputs: &Inputs<'_>,
-    tracked: &TrackedImage,
-    at: &BTreeMap<(String, String), String>,
-) -> Result<Place, Stop> {
+fn place(inputs: &Inputs<'_>, tracked: &TrackedImage, at: &BTreeMap<(String, String), String>) -> Result<Place, Stop> {
     let git = matches!(inputs.settings.method, Method::Git(_));
     let trees = |url: &str, revision: &str| {
         let view = inputs.remotes.get(&normalise_repo_url(url))?.as_ref().ok()?;
@@ -429,7 +425,9 @@ fn units(inputs: &Inputs<'_>, places: &[Option<Place>], survey: &mut Survey) {
         let branch = match branch_for(inputs, &remote, &base, target.path(), &changes) {
             Ok(branch) => branch,
             Err(problem) => {
-                for index in members.iter().filter(|i| survey.images[**i].state == State::UpdateDue).copied().collect::<Vec<_>>() {
+                for index in
+                    members.iter().filter(|i| survey.images[**i].state == State::UpdateDue).copied().collect::<Vec<_>>()
+                {
                     survey.images[index].state = State::Failed;
                     survey.images[index].trouble = Some(Trouble { kind: problem.code, text: said(&problem) });
                 }
@@ -479,8 +477,12 @@ fn push_branches(inputs: &Inputs<'_>, live: &[ImageRef], survey: &mut Survey) {
     if at.is_empty() {
         return;
     }
-    let named: BTreeMap<usize, String> =
-        survey.images.iter().enumerate().filter_map(|(i, r)| Some((i, r.destination.as_ref()?.branch.clone()))).collect();
+    let named: BTreeMap<usize, String> = survey
+        .images
+        .iter()
+        .enumerate()
+        .filter_map(|(i, r)| Some((i, r.destination.as_ref()?.branch.clone())))
+        .collect();
     let mut again = Survey { wants: std::mem::take(&mut survey.wants), ..Survey::default() };
     let mut places = Vec::new();
     for index in 0..inputs.settings.images.len() {

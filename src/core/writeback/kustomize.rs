@@ -119,7 +119,7 @@ fn update(editor: &mut Editor, index: usize, edit: &ImageEdit) -> Result<Option<
         }
     }
     let tagless = field(editor, index, "newTag").is_none() && field(editor, index, "digest").is_some();
-    if let Some(tag) = value.tag.as_deref().filter(|t| !t.is_empty() && !(edit.by_digest && tagless)) {
+    if let Some(tag) = value.tag.as_deref().filter(|t| !t.is_empty()).filter(|_| !edit.by_digest || !tagless) {
         put(editor, index, "newTag", tag, &["newName", "name"])?;
     }
     match (&value.digest, field(editor, index, "digest")) {

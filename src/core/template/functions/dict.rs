@@ -31,8 +31,8 @@ pub(super) static TABLE: &[Function] = &[
     variadic("mustMerge", &[MAP, DICTS], |ctx, v| merge(ctx, v, false)),
     variadic("mergeOverwrite", &[MAP, DICTS], |ctx, v| merge(ctx, v, true)),
     variadic("mustMergeOverwrite", &[MAP, DICTS], |ctx, v| merge(ctx, v, true)),
-    function("deepCopy", &[ANY], |_, v| Ok(v[0].deep_copy(COPY_DEPTH))),
-    function("mustDeepCopy", &[ANY], |_, v| Ok(v[0].deep_copy(COPY_DEPTH))),
+    function("deepCopy", &[ANY], |_, v| deep_copy(&v[0])),
+    function("mustDeepCopy", &[ANY], |_, v| deep_copy(&v[0])),
     variadic("dig", &[ANY], |_, v| dig(v)),
 ];
 
@@ -50,6 +50,13 @@ fn dict(values: &[Value]) -> Value {
         map.insert(to_text(&pair[0]), pair.get(1).cloned().unwrap_or_else(|| Value::text("")));
     }
     Value::Map(map)
+}
+
+fn deep_copy(value: &Value) -> Outcome {
+    if value.is_nil() {
+        return Err("reflect: call of reflect.Value.Type on zero Value".into());
+    }
+    Ok(value.deep_copy(COPY_DEPTH))
 }
 
 fn set(values: &[Value]) -> Outcome {

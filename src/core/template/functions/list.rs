@@ -9,8 +9,8 @@ use super::text::{items, texts};
 use super::{ANY, Ctx, Failure, Function, INT, Outcome, function, int_of, text, variadic};
 
 pub(super) static TABLE: &[Function] = &[
-    variadic("list", &[ANY], |_, v| Ok(list_or_nil(v.to_vec()))),
-    variadic("tuple", &[ANY], |_, v| Ok(list_or_nil(v.to_vec()))),
+    variadic("list", &[ANY], |_, v| Ok(Value::list(v.to_vec()))),
+    variadic("tuple", &[ANY], |_, v| Ok(Value::list(v.to_vec()))),
     function("append", &[ANY, ANY], |_, v| push(v)),
     function("push", &[ANY, ANY], |_, v| push(v)),
     function("mustAppend", &[ANY, ANY], |_, v| push(v)),
@@ -48,11 +48,6 @@ pub(super) static TABLE: &[Function] = &[
     variadic("seq", &[INT], seq),
 ];
 
-/// A variadic function without arguments gets a nil slice.
-fn list_or_nil(items: Vec<Value>) -> Value {
-    if items.is_empty() { nil_list() } else { Value::list(items) }
-}
-
 fn nil_list() -> Value {
     Value::List(List::nil(ListKind::Any))
 }
@@ -78,7 +73,7 @@ fn concat(values: &[Value]) -> Outcome {
         };
         all.extend(part.iter().cloned());
     }
-    Ok(list_or_nil(all))
+    Ok(if all.is_empty() { nil_list() } else { Value::list(all) })
 }
 
 /// The number of parts and the length of the last are computed in floats, as in Go.

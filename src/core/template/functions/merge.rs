@@ -42,7 +42,7 @@ fn merge_into(ctx: &Ctx<'_>, target: &Map, source: &Map, overwrite: bool, depth:
                 if inner.kind == more.kind && !inner.same(more) {
                     merge_into(ctx, inner, more, overwrite, depth + 1)?;
                 }
-                if !known_is_empty {
+                if !inner.is_empty() {
                     continue;
                 }
             }

@@ -261,7 +261,7 @@ fn wrap(width: i64, newline: &str, source: &str, cut_long_words: bool) -> Outcom
     let bytes = source.as_bytes();
     let mut out: Vec<u8> = Vec::with_capacity(bytes.len() + 16);
     let mut at = 0;
-    let mut line = |out: &mut Vec<u8>, from: usize, to: usize| {
+    let line = |out: &mut Vec<u8>, from: usize, to: usize| {
         out.extend_from_slice(&bytes[from..to]);
         out.extend_from_slice(newline.as_bytes());
     };
@@ -335,11 +335,6 @@ fn numbered(parts: Vec<String>) -> Value {
         map.insert(format!("_{i}"), Value::text(part));
     }
     Value::Map(map)
-}
-
-/// A nil slice of texts where Go returns one.
-pub(super) fn text_list_or_nil(parts: Vec<String>) -> Value {
-    if parts.is_empty() { Value::List(List::nil(ListKind::Text)) } else { Value::text_list(parts) }
 }
 
 /// The items of any slice, each as the value an `interface {}` would hold.

@@ -2,6 +2,7 @@
 
 use super::*;
 
+mod charts;
 mod editing;
 mod formats;
 mod targets;

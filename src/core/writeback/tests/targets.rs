@@ -264,32 +264,45 @@ fn spec(spec: Json) -> Json {
     json!({"metadata": {"name": "web"}, "spec": spec})
 }
 
-#[test]
-fn route_vectors() {
-    let git = |path: &str| json!({"repoURL": "https://git/a", "path": path, "targetRevision": "main"});
+fn git_source(path: &str) -> Json {
+    json!({"repoURL": "https://git/a", "path": path, "targetRevision": "main"})
+}
+
+fn values_source() -> Json {
+    json!({"repoURL": "https://git/values", "targetRevision": "live", "ref": "values"})
+}
+
+/// A chart whose values lie in another repository.
+fn chart_and_values() -> Json {
     let chart = json!({"repoURL": "https://charts", "chart": "web", "targetRevision": "1.x",
         "helm": {"valueFiles": ["$values/web.yaml", "$values/prod/web.yaml"]}});
-    let values = json!({"repoURL": "https://git/values", "targetRevision": "live", "ref": "values"});
-    let many = || spec(json!({"sources": [chart, values]}));
-    let two = || spec(json!({"sources": [git("kust"), git("chart")]}));
-    let single = || spec(json!({"source": git("chart")}));
+    spec(json!({"sources": [chart, values_source()]}))
+}
+
+fn targeted(target: &str) -> Wanted<'_> {
+    Wanted { target, ..PLAIN }
+}
+
+#[test]
+fn route_vectors_choice_of_source() {
+    let two = || spec(json!({"sources": [git_source("kust"), git_source("chart")]}));
+    let single = || spec(json!({"source": git_source("chart")}));
     let reported = |types: Json| {
-        json!({"metadata": {"name": "web"}, "spec": {"sources": [git("x"), git("y")]},
+        json!({"metadata": {"name": "web"}, "spec": {"sources": [git_source("x"), git_source("y")]},
         "status": {"sourceTypes": types}})
     };
-    let w = |target| Wanted { target, ..PLAIN };
     for (label, object, wanted, expected) in [
         ("route_3 single", single(), PLAIN, "0 Helm https://git/a main chart"),
         (
             "route_3 hydrator",
-            spec(json!({"sourceHydrator": {"drySource": git("kust")}})),
+            spec(json!({"sourceHydrator": {"drySource": git_source("kust")}})),
             PLAIN,
             "0 Kustomize https://git/a main kust",
         ),
-        ("route_3 kustomization target", single(), w("kustomization"), "0 Kustomize https://git/a main chart"),
+        ("route_3 kustomization target", single(), targeted("kustomization"), "0 Kustomize https://git/a main chart"),
         ("route_3 by detection", two(), PLAIN, "0 Kustomize https://git/a main kust"),
-        ("route_3 values target goes to the chart", two(), w("helmvalues"), "1 Helm https://git/a main chart"),
-        ("route_3 a yaml file makes it Helm", two(), w("envs/x.yaml"), "1 Helm https://git/a main chart"),
+        ("route_3 values target goes to the chart", two(), targeted("helmvalues"), "1 Helm https://git/a main chart"),
+        ("route_3 a yaml file makes it Helm", two(), targeted("envs/x.yaml"), "1 Helm https://git/a main chart"),
         (
             "route_3 reported types",
             reported(json!(["Directory", "Kustomize"])),
@@ -305,19 +318,19 @@ fn route_vectors() {
         ("route_1 by index", two(), Wanted { explicit: Some("1"), ..PLAIN }, "1 Helm https://git/a main chart"),
         (
             "route_1 by ref",
-            many(),
+            chart_and_values(),
             Wanted { explicit: Some("values"), target: "helmvalues:web.yaml", ..PLAIN },
             "1 Helm https://git/values live  web.yaml",
         ),
         (
             "route_1 by $ref",
-            many(),
+            chart_and_values(),
             Wanted { explicit: Some("$values"), target: "helmvalues:x.yaml", ..PLAIN },
             "1 Helm https://git/values live ",
         ),
         (
             "route_1 by name",
-            spec(json!({"sources": [git("kust"), {"repoURL": "https://git/b", "path": "p", "name": "b"}]})),
+            spec(json!({"sources": [git_source("kust"), {"repoURL": "https://git/b", "path": "p", "name": "b"}]})),
             Wanted { explicit: Some("b"), ..PLAIN },
             "1 Directory https://git/b  p",
         ),
@@ -325,47 +338,76 @@ fn route_vectors() {
         ("route_1 unknown name", two(), Wanted { explicit: Some("nope"), ..PLAIN }, "config-invalid"),
         (
             "route_2 by repository",
-            many(),
+            chart_and_values(),
             Wanted { repository: Some("https://GIT/values.git"), target: "helmvalues:x.yaml", ..PLAIN },
             "1 Helm https://GIT/values.git live ",
         ),
-        ("route_4 named file", many(), w("helmvalues:prod/web.yaml"), "0 Helm https://git/values live  prod/web.yaml"),
-        ("route_4 named from the root", many(), w("helmvalues:/web.yaml"), "0 Helm https://git/values live  web.yaml"),
+    ] {
+        assert_eq!(routed(object, &wanted), expected, "{label}");
+    }
+}
+
+#[test]
+fn route_vectors_repository_and_file() {
+    let single = || spec(json!({"source": git_source("chart")}));
+    for (label, object, wanted, expected) in [
+        (
+            "route_4 named file",
+            chart_and_values(),
+            targeted("helmvalues:prod/web.yaml"),
+            "0 Helm https://git/values live  prod/web.yaml",
+        ),
+        (
+            "route_4 named from the root",
+            chart_and_values(),
+            targeted("helmvalues:/web.yaml"),
+            "0 Helm https://git/values live  web.yaml",
+        ),
         (
             "route_4 named with the ref",
-            many(),
-            w("helmvalues:$values/web.yaml"),
+            chart_and_values(),
+            targeted("helmvalues:$values/web.yaml"),
             "0 Helm https://git/values live  web.yaml",
         ),
         (
             "route_4 the last file that holds the tag",
-            many(),
-            w("helmvalues"),
+            chart_and_values(),
+            targeted("helmvalues"),
             "0 Helm https://git/values live  web.yaml",
         ),
         (
             "route_4 a Git source with its own values",
             spec(json!({"sources": [
-            {"repoURL": "https://git/a", "path": "chart", "helm": {"valueFiles": ["$values/web.yaml"]}}, values]})),
-            w("helmvalues"),
+            {"repoURL": "https://git/a", "path": "chart", "helm": {"valueFiles": ["$values/web.yaml"]}}, values_source()]})),
+            targeted("helmvalues"),
             "0 Helm https://git/a  chart",
         ),
         (
             "route_4 a Git source without values",
             spec(json!({"sources": [
-            {"repoURL": "https://git/a", "path": "other", "helm": {"valueFiles": ["$values/web.yaml"]}}, values]})),
-            w("helmvalues"),
+            {"repoURL": "https://git/a", "path": "other", "helm": {"valueFiles": ["$values/web.yaml"]}}, values_source()]})),
+            targeted("helmvalues"),
             "0 Helm https://git/values live other web.yaml",
         ),
-        ("route_5 chart without file", many(), PLAIN, "target-not-writable"),
-        ("route_5 chart and a file nobody reads", many(), w("helmvalues:nope.yaml"), "target-not-writable"),
+        ("route_5 chart without file", chart_and_values(), PLAIN, "target-not-writable"),
+        (
+            "route_5 chart and a file nobody reads",
+            chart_and_values(),
+            targeted("helmvalues:nope.yaml"),
+            "target-not-writable",
+        ),
         (
             "route_5 OCI",
             spec(json!({"source": {"repoURL": "oci://r/x", "path": "."}})),
-            w("helmvalues"),
+            targeted("helmvalues"),
             "target-not-writable",
         ),
-        ("route_5 not asked with method argocd", many(), Wanted { git: false, ..PLAIN }, "0 Helm https://charts 1.x "),
+        (
+            "route_5 not asked with method argocd",
+            chart_and_values(),
+            Wanted { git: false, ..PLAIN },
+            "0 Helm https://charts 1.x ",
+        ),
         (
             "route_6 another repository",
             single(),
@@ -379,7 +421,7 @@ fn route_vectors() {
             Wanted { repository: Some("https://git/z"), target: "helmvalues:/x.yaml", ..PLAIN },
             "0 Helm https://git/z  ",
         ),
-        ("path_1 source path above the root", spec(json!({"source": git("../x")})), PLAIN, "path-escape"),
+        ("path_1 source path above the root", spec(json!({"source": git_source("../x")})), PLAIN, "path-escape"),
         ("src_1 no source", spec(json!({})), PLAIN, "config-invalid"),
     ] {
         assert_eq!(routed(object, &wanted), expected, "{label}");
