@@ -40,11 +40,7 @@ async fn measure(size: usize) {
     tokio::time::sleep(Duration::from_secs(5)).await;
     let resident = house.resident_kib() as f64 / 1024.0;
     let metric = house.metric("lynceus_notifications_annotation_patches_total").await;
-    println!(
-        "{size:>12} {:>10.1} {:>10.1} {resident:>12.1} {metric:>10}",
-        sample as f64 / 1024.0,
-        ready.as_secs_f64()
-    );
+    println!("{size:>12} {:>10.1} {:>10.1} {resident:>12.1} {metric:>10}", sample as f64 / 1024.0, ready.as_secs_f64());
     house.stop().await;
 }
 
