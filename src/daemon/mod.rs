@@ -118,6 +118,10 @@ pub async fn start(
         listeners.push(sender);
         let updater = updater::Updater::new(world.clone(), applications.clone());
         tasks.spawn("update", updater.run(seen, command_receiver, stop.clone()));
+        if world.cluster.is_some() && !world.offline() {
+            let (world, stop) = (world.clone(), stop.clone());
+            tasks.spawn("image updaters", async move { world.follow_updaters(false, stop).await });
+        }
         let (secrets, board) = (world.secrets.clone(), world.board.clone());
         let namespace = world.settings.argocd_namespace.clone();
         if matches!(secrets, world::Secrets::Cluster(..)) {
