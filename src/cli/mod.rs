@@ -1,1 +1,204 @@
-//! The command line: composes everything, owns flags and exit codes.
+//! The command line: composes everything, owns flags and exit codes (image-updates.md §23, notifications.md §20).
+
+use std::ffi::OsString;
+use std::io::IsTerminal;
+use std::process::ExitCode;
+
+use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
+
+mod demo;
+mod explain;
+mod files;
+mod history;
+mod image;
+mod lint;
+mod logging;
+mod notify;
+mod plan;
+mod run;
+mod template;
+mod trigger;
+mod world;
+
+/// Wrong usage (sysexits' `EX_USAGE`), in every command.
+pub const USAGE: u8 = 64;
+
+/// One daemon for people who run Argo CD: image updates and notifications.
+#[derive(Debug, Parser)]
+#[command(
+    name = "lynceus",
+    version,
+    max_term_width = 110,
+    disable_help_subcommand = false,
+    args_conflicts_with_subcommands = false
+)]
+struct Cli {
+    #[command(subcommand)]
+    command: Option<Command>,
+    /// Flags of `run`; they may stand before the subcommand.
+    #[command(flatten)]
+    run: run::RunArgs,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the daemon (the default).
+    Run(Box<run::RunArgs>),
+    /// Show what the next round would commit, as a diff; writes nothing.
+    ///
+    /// Exit status: 0 no changes, 2 changes, 1 an error, 64 wrong usage.
+    Plan(plan::PlanArgs),
+    /// Say of each image of an Application, and of every tag, what was decided and why.
+    Explain(explain::ExplainArgs),
+    /// Look an image up in its registry and say which tag would be taken.
+    Test(image::TestArgs),
+    /// Notifications: triggers and templates, offline.
+    #[command(subcommand)]
+    Notify(notify::NotifyCommand),
+    /// Print every problem of the configuration of both halves.
+    ///
+    /// Exit status: 0 none, 3 problems, 2 something is not readable.
+    Lint(lint::LintArgs),
+    /// What the image half did, newest first, from the state directory.
+    History(history::HistoryArgs),
+    /// The whole story on this machine, with nothing to configure: a new tag, a commit, a sync, messages.
+    Demo(demo::DemoArgs),
+    /// Print a completion script for a shell.
+    Completion {
+        /// The shell.
+        shell: clap_complete::Shell,
+    },
+    /// Print the version.
+    Version {
+        /// Only the number.
+        #[arg(long)]
+        short: bool,
+    },
+}
+
+/// How results are printed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum Output {
+    /// For people.
+    #[default]
+    Text,
+    /// For programs.
+    Json,
+}
+
+/// Runs the command line of this process.
+pub fn main() -> ExitCode {
+    // Every TLS client in the process uses this provider; without it they refuse to start.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    ExitCode::from(dispatch(std::env::args_os().collect()))
+}
+
+/// Runs one command line; the result is the exit status.
+fn dispatch(arguments: Vec<OsString>) -> u8 {
+    let called = arguments.first().map(|name| std::path::Path::new(name).file_name().unwrap_or_default().to_owned());
+    let called = called.and_then(|name| name.into_string().ok()).unwrap_or_default();
+    let cli = match Cli::try_parse_from(arguments) {
+        Ok(cli) => cli,
+        Err(error) => {
+            let _ = error.print();
+            return if error.use_stderr() { USAGE } else { 0 };
+        }
+    };
+    match cli.command {
+        None => run::run(cli.run, &called),
+        Some(Command::Run(args)) => run::run(*args, &called),
+        Some(Command::Plan(args)) => plan::run(args),
+        Some(Command::Explain(args)) => explain::run(args),
+        Some(Command::Test(args)) => image::run(args),
+        Some(Command::Notify(command)) => notify::run(command),
+        Some(Command::Lint(args)) => lint::run(args),
+        Some(Command::History(args)) => history::run(args),
+        Some(Command::Demo(args)) => demo::run(args),
+        Some(Command::Completion { shell }) => {
+            clap_complete::generate(shell, &mut Cli::command(), "lynceus", &mut std::io::stdout());
+            0
+        }
+        Some(Command::Version { short }) => {
+            let name = if short { "" } else { "lynceus " };
+            println!("{name}{}", env!("CARGO_PKG_VERSION"));
+            0
+        }
+    }
+}
+
+/// A runtime for commands that need the network.
+fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_multi_thread().enable_all().build()
+}
+
+/// Prints an error as commands do and gives the exit status.
+fn fail(status: u8, text: impl std::fmt::Display) -> u8 {
+    eprintln!("lynceus: {text}");
+    status
+}
+
+/// Colours, where a person looks and did not object (`NO_COLOR`).
+#[derive(Clone, Copy, Debug)]
+pub struct Paint(bool);
+
+impl Paint {
+    /// For standard output.
+    pub fn stdout() -> Paint {
+        let wanted = std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty());
+        Paint(wanted && std::io::stdout().is_terminal() && std::env::var("TERM").is_ok_and(|t| t != "dumb"))
+    }
+
+    fn with(self, code: &str, text: &str) -> String {
+        if self.0 { format!("\x1b[{code}m{text}\x1b[0m") } else { text.to_owned() }
+    }
+
+    /// Strong.
+    pub fn bold(self, text: &str) -> String {
+        self.with("1", text)
+    }
+
+    /// Less important.
+    pub fn dim(self, text: &str) -> String {
+        self.with("2", text)
+    }
+
+    /// Good.
+    pub fn green(self, text: &str) -> String {
+        self.with("32", text)
+    }
+
+    /// Bad.
+    pub fn red(self, text: &str) -> String {
+        self.with("31", text)
+    }
+
+    /// Noteworthy.
+    pub fn yellow(self, text: &str) -> String {
+        self.with("33", text)
+    }
+
+    /// Names.
+    pub fn cyan(self, text: &str) -> String {
+        self.with("36", text)
+    }
+
+    /// A unified diff, line by line.
+    pub fn diff(self, diff: &str) -> String {
+        let mut out = String::new();
+        for line in diff.lines() {
+            let painted = match line.as_bytes().first() {
+                _ if line.starts_with("+++") || line.starts_with("---") => self.bold(line),
+                Some(b'+') => self.green(line),
+                Some(b'-') => self.red(line),
+                Some(b'@') => self.cyan(line),
+                _ => line.to_owned(),
+            };
+            out.push_str(&painted);
+            out.push('\n');
+        }
+        out
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,1 +1,409 @@
-//! Conducts: when, in what order, what if it fails. The only place that spawns long-lived tasks.
+//! Conducts: when, in what order, what if it fails. [`start`] is the only place that spawns long-lived tasks; the
+//! first of them to end, for whatever reason, ends all.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use futures::stream::BoxStream;
+use futures::{FutureExt, StreamExt};
+use jiff::Timestamp;
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use crate::adapters::cluster::{AppEvent, Cluster, DocumentEvent, Namespaces};
+use crate::adapters::services::Service;
+use crate::adapters::store::Store;
+use crate::core::application::AppKey;
+use crate::core::problem::Problem;
+
+pub mod aftermath;
+pub mod annotator;
+pub mod command;
+pub mod commits;
+pub mod committer;
+pub mod credentials;
+pub mod delivery;
+pub mod follower;
+pub mod metrics;
+pub mod notifier;
+pub mod offline;
+pub mod patcher;
+pub mod poller;
+pub mod round;
+pub mod rules;
+pub mod status;
+pub mod undefined;
+pub mod updater;
+pub mod watcher;
+pub mod world;
+
+pub use command::Command;
+pub use status::Status;
+
+use commits::CommitSource;
+use rules::{Compiled, Documents};
+use watcher::Applications;
+use world::World;
+
+/// What a running daemon is made of.
+pub struct Parts {
+    /// Adapters and settings.
+    pub world: World,
+    /// The durable store.
+    pub store: Store,
+    /// Applications as they are observed.
+    pub applications: BoxStream<'static, AppEvent>,
+    /// The notification documents as they change; `None` where that half is off.
+    pub documents: Option<BoxStream<'static, Documents>>,
+    /// Namespaces of the notification half besides the control plane's own.
+    pub watched: Namespaces,
+}
+
+/// What faces hold of a running daemon.
+#[derive(Clone)]
+pub struct Handle {
+    world: World,
+    applications: Applications,
+    commands: mpsc::UnboundedSender<Command>,
+}
+
+impl Handle {
+    /// The status as it is now.
+    pub fn status(&self) -> Status {
+        let mut status = self.world.board.status();
+        if self.world.tally.idle() > status::STUCK_AFTER {
+            status.stuck.get_or_insert_with(|| "deliver".to_owned());
+        }
+        status
+    }
+
+    /// Metrics as OpenMetrics text.
+    pub fn metrics_text(&self) -> String {
+        for endpoint in self.world.registries.endpoints() {
+            self.world.metrics.registry_totals(&endpoint.host(), endpoint.requests().total());
+        }
+        self.world.metrics.text(&self.status())
+    }
+
+    /// Asks for something; a daemon that is ending may leave it undone.
+    pub fn command(&self, command: Command) {
+        let _ = self.commands.send(command);
+    }
+
+    /// The Applications as last seen.
+    pub fn applications(&self) -> &Applications {
+        &self.applications
+    }
+}
+
+/// Starts everything. The tasks end when the token is cancelled; whichever ends first cancels it.
+///
+/// # Errors
+/// If the store cannot be claimed.
+pub async fn start(
+    parts: Parts,
+    stop: CancellationToken,
+) -> Result<(Handle, JoinSet<&'static str>), crate::adapters::store::Error> {
+    let Parts { world, store, applications: events, documents, watched } = parts;
+    world.metrics.collect(delivery::Exposition(world.tally.clone()));
+    let applications = Applications::default();
+    let (commands, command_receiver) = mpsc::unbounded_channel();
+    let handle = Handle { world: world.clone(), applications: applications.clone(), commands };
+    let mut tasks = Tasks { set: JoinSet::new(), stop: stop.clone() };
+    let mut listeners = Vec::new();
+    let (project_news, changed_projects) = mpsc::unbounded_channel();
+    if world.settings.images {
+        let (sender, seen) = mpsc::unbounded_channel();
+        listeners.push(sender);
+        let updater = updater::Updater::new(world.clone(), applications.clone());
+        tasks.spawn("update", updater.run(seen, command_receiver, stop.clone()));
+        let (secrets, board) = (world.secrets.clone(), world.board.clone());
+        let namespace = world.settings.argocd_namespace.clone();
+        if matches!(secrets, world::Secrets::Cluster(..)) {
+            let stop = stop.clone();
+            tasks.spawn("repository secrets", async move { secrets.follow(&namespace, &board, false, stop).await });
+        }
+    } else {
+        drop(command_receiver);
+    }
+    match documents {
+        Some(documents) => {
+            let (sender, seen) = mpsc::unbounded_channel();
+            listeners.push(sender);
+            let sources = Sources { documents, seen, changed_projects };
+            notifications(&mut tasks, &world, &store, &applications, sources).await?;
+        }
+        None => world.board.not_needed("configuration"),
+    }
+    if let Some(cluster) = world.cluster.clone().filter(|_| !world.offline()) {
+        tasks.spawn("projects", follow_projects(cluster, world.clone(), watched, project_news, stop.clone()));
+    }
+    world.board.ready("store");
+    let board = world.board.clone();
+    tasks.spawn("observe", watcher::run(events, applications, listeners, board, stop.clone()));
+    tasks.spawn("count", count_outbox(store, world.board.clone(), stop));
+    Ok((handle, tasks.set))
+}
+
+/// The supervised tasks.
+struct Tasks {
+    set: JoinSet<&'static str>,
+    stop: CancellationToken,
+}
+
+impl Tasks {
+    fn spawn(&mut self, name: &'static str, task: impl Future<Output = ()> + Send + 'static) {
+        let stop = self.stop.clone();
+        self.set.spawn(async move {
+            // A panic is a defect; it ends the process in an orderly way instead of leaving a dead loop behind.
+            let ended = std::panic::AssertUnwindSafe(task).catch_unwind().await;
+            if ended.is_err() {
+                tracing::error!(task = name, "ended in a defect");
+            } else if !stop.is_cancelled() {
+                tracing::error!(task = name, "ended too early");
+            }
+            stop.cancel();
+            name
+        });
+    }
+}
+
+/// What the notification half listens to.
+struct Sources {
+    documents: BoxStream<'static, Documents>,
+    seen: mpsc::UnboundedReceiver<watcher::Seen>,
+    changed_projects: mpsc::UnboundedReceiver<String>,
+}
+
+async fn notifications(
+    tasks: &mut Tasks,
+    world: &World,
+    store: &Store,
+    applications: &Applications,
+    sources: Sources,
+) -> Result<(), crate::adapters::store::Error> {
+    let Sources { documents, seen, changed_projects } = sources;
+    let clock = delivery::Clock::start(Timestamp::now());
+    let epoch = store.claim().await?;
+    let stop = tasks.stop.clone();
+    let rules = Arc::new(watch::channel(Arc::new(Compiled::default())).0);
+    let (services, mut service_receiver) = watch::channel(Arc::new(delivery::Services::new()));
+    let follower = rules::Follower {
+        rules: rules.clone(),
+        store: store.clone(),
+        board: world.board.clone(),
+        catalog: world.settings.catalog,
+        object: format!("ConfigMap {}/{}", world.settings.argocd_namespace, world.settings.config_map_name),
+        clock,
+    };
+    tasks.spawn("configuration", follower.run(documents, stop.clone()));
+    tasks.spawn("services", keep_services(rules.subscribe(), services, world.http.clone(), stop.clone()));
+    let (annotate, annotations) = mpsc::unbounded_channel();
+    let evaluator = notifier::Evaluator {
+        rules: rules.subscribe(),
+        store: store.clone(),
+        projects: world.projects.clone(),
+        argocd_namespace: world.settings.argocd_namespace.clone(),
+        commits: CommitSource::of(world.clone()),
+        board: world.board.clone(),
+        metrics: world.metrics.clone(),
+        clock,
+        undefined: Arc::default(),
+        annotate: annotate.clone(),
+    };
+    let renderer = evaluator.clone();
+    let render: delivery::Render = Arc::new(move |row, packed| {
+        let renderer = renderer.clone();
+        async move { renderer.render_row(&row, packed.as_deref()).await }.boxed()
+    });
+    let (told, mut told_receiver) = mpsc::unbounded_channel::<delivery::Told>();
+    let executor = delivery::Parts {
+        store: store.clone(),
+        epoch,
+        services: service_receiver.clone(),
+        render,
+        clock,
+        caps: delivery::Caps::default(),
+        told,
+        tally: world.tally.clone(),
+    };
+    let deliver_stop = stop.clone();
+    tasks.spawn("deliver", async move {
+        // Rows of services that are not known yet would be parked for a quarter of an hour.
+        tokio::select! {
+            _ = deliver_stop.cancelled() => return,
+            first = service_receiver.changed() => if first.is_err() { return },
+        }
+        if let Err(error) = delivery::run(executor, deliver_stop).await {
+            tracing::error!("delivery ended: {error}");
+        }
+    });
+    let forward_stop = stop.clone();
+    tasks.spawn("told", async move {
+        loop {
+            tokio::select! {
+                _ = forward_stop.cancelled() => return,
+                told = told_receiver.recv() => match told {
+                    Some(told) => { let _ = annotate.send(told.app); }
+                    None => return,
+                },
+            }
+        }
+    });
+    let admission = admission(world);
+    let workers = world.settings.processors;
+    tasks.spawn(
+        "evaluate",
+        notifier::run(evaluator, seen, changed_projects, applications.clone(), admission, workers, stop.clone()),
+    );
+    match world.cluster.clone().filter(|_| world.settings.write_state_annotation && !world.offline()) {
+        Some(cluster) if !world.settings.dry_run => {
+            let annotator = annotator::Annotator {
+                cluster,
+                store: store.clone(),
+                namespace: world.settings.argocd_namespace.clone(),
+                applications: applications.clone(),
+                board: world.board.clone(),
+                metrics: world.metrics.clone(),
+            };
+            tasks.spawn("annotate", annotator.run(annotations, stop));
+        }
+        _ => tasks.spawn("annotate", drain(annotations, stop)),
+    }
+    Ok(())
+}
+
+/// Which Applications the notification half evaluates: the control plane's namespace and those that
+/// `--application-namespaces` names (CT-02).
+fn admission(world: &World) -> impl Fn(&AppKey) -> bool + Send + Sync + 'static {
+    let own = world.settings.argocd_namespace.clone();
+    let patterns: Vec<_> = world.settings.application_namespaces.iter().map(|p| NamespacePattern::parse(p)).collect();
+    let offline = world.offline();
+    move |key| offline || key.namespace == own || patterns.iter().any(|pattern| pattern.matches(&key.namespace))
+}
+
+/// A glob, or a regular expression inside `/…/`.
+enum NamespacePattern {
+    Glob(crate::core::image::Glob),
+    Regex(regex::Regex),
+    Nothing,
+}
+
+impl NamespacePattern {
+    fn parse(text: &str) -> NamespacePattern {
+        match text.strip_prefix('/').and_then(|t| t.strip_suffix('/')) {
+            Some(expression) => {
+                regex::Regex::new(expression).map_or(NamespacePattern::Nothing, NamespacePattern::Regex)
+            }
+            None => crate::core::image::Glob::parse(text).map_or(NamespacePattern::Nothing, NamespacePattern::Glob),
+        }
+    }
+
+    fn matches(&self, namespace: &str) -> bool {
+        match self {
+            NamespacePattern::Glob(glob) => glob.matches(namespace),
+            NamespacePattern::Regex(regex) => regex.is_match(namespace),
+            NamespacePattern::Nothing => false,
+        }
+    }
+}
+
+async fn drain(mut receiver: mpsc::UnboundedReceiver<AppKey>, stop: CancellationToken) {
+    loop {
+        tokio::select! {
+            _ = stop.cancelled() => return,
+            key = receiver.recv() => if key.is_none() { return },
+        }
+    }
+}
+
+/// Builds the services once the configuration is known, and again whenever it changes.
+async fn keep_services(
+    mut rules: watch::Receiver<Arc<Compiled>>,
+    services: watch::Sender<Arc<delivery::Services>>,
+    http: crate::adapters::http::Http,
+    stop: CancellationToken,
+) {
+    tokio::select! {
+        _ = stop.cancelled() => return,
+        loaded = rules.wait_for(|compiled| compiled.loaded) => if loaded.is_err() { return },
+    }
+    loop {
+        let compiled = rules.borrow_and_update().clone();
+        let built: delivery::Services = compiled
+            .notifications
+            .services
+            .iter()
+            .map(|(name, config)| (name.clone(), Service::new(config.clone(), http.clone())))
+            .collect();
+        services.send_replace(Arc::new(built));
+        tokio::select! {
+            _ = stop.cancelled() => return,
+            changed = rules.changed() => if changed.is_err() { return },
+        }
+    }
+}
+
+async fn follow_projects(
+    cluster: Cluster,
+    world: World,
+    watched: Namespaces,
+    news: mpsc::UnboundedSender<String>,
+    stop: CancellationToken,
+) {
+    let mut events = std::pin::pin!(cluster.projects(&watched));
+    loop {
+        let event = tokio::select! {
+            _ = stop.cancelled() => return,
+            event = events.next() => event,
+        };
+        let mut projects = world.projects.write().unwrap_or_else(|e| e.into_inner());
+        match event {
+            None => return,
+            Some(DocumentEvent::Applied(project)) => {
+                let key = (project.namespace.clone(), project.name.clone());
+                let project = Arc::new(notifier::Project::of(project.object));
+                let name = key.1.clone();
+                let before = projects.insert(key, project.clone());
+                if before.is_none_or(|before| before.annotations != project.annotations) {
+                    // Nobody listens where the notification half is off.
+                    let _ = news.send(name);
+                }
+            }
+            Some(DocumentEvent::Deleted(namespace, name)) => {
+                projects.remove(&(namespace, name.clone()));
+                let _ = news.send(name);
+            }
+            Some(DocumentEvent::Undecodable(problem)) => world.board.problems("project", vec![problem]),
+            Some(DocumentEvent::Down(text)) => {
+                let problem = Problem::warning("kubernetes-unavailable", text)
+                    .hint("without AppProjects their subscriptions and repository rules are not seen");
+                world.board.problems("projects", vec![problem]);
+            }
+            Some(DocumentEvent::Ready | DocumentEvent::Up) => world.board.problems("projects", Vec::new()),
+        }
+    }
+}
+
+/// The outbox's size for the Board; asked of the store when something changed, not by the clock.
+async fn count_outbox(store: Store, board: status::Board, stop: CancellationToken) {
+    let mut changes = store.outbox_changes();
+    loop {
+        if let Ok(counts) = store.counts().await {
+            let mut by_state: BTreeMap<String, u64> = BTreeMap::new();
+            for count in counts {
+                *by_state.entry(count.state).or_default() += count.rows;
+            }
+            board.update(|status| status.outbox = by_state);
+        }
+        let trouble = store.trouble().map(|(_, text)| Problem::error("StoreFailed", text));
+        board.problems("store", trouble.into_iter().collect());
+        tokio::select! {
+            _ = stop.cancelled() => return,
+            changed = changes.changed() => if changed.is_err() { return },
+            _ = tokio::time::sleep(std::time::Duration::from_secs(15)) => {}
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(500)).await;
+    }
+}

@@ -11,6 +11,8 @@ use super::problem::Problem;
 use super::value::Value;
 
 mod decode;
+pub mod source;
+pub mod tree;
 
 /// Namespace and name; prints as `namespace/name`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -1,1 +1,19 @@
 //! The image half's decisions: tracked images, the desired state, the decision, the plan (image-updates.md §8, §12, §17).
+
+mod commit;
+pub mod decision;
+pub mod diff;
+pub mod follow;
+pub mod plan;
+pub mod report;
+pub mod survey;
+mod tracked;
+
+pub use commit::{BranchData, BranchSetting, CommitMessage, DEFAULT_TEMPLATE, Trailers};
+pub use decision::{
+    Change, Decision, Facts, Held, HeldReason, LiveSet, State, collisions, decide, live_images, live_set,
+};
+pub use tracked::{AppSettings, Discover, GitCredentials, Method, Refresh, TrackedImage, UnreadableItem};
+
+#[cfg(test)]
+mod tests;

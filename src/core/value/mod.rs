@@ -70,6 +70,10 @@ pub enum ListKind {
     Int,
     /// `[][]interface {}` (sprig's `chunk`)
     Lists,
+    /// `[2]interface {}`: one of what `toPairs` gives, an array and no slice
+    Pair,
+    /// `[][2]interface {}` (`toPairs` of expressions)
+    Pairs,
 }
 
 /// One value. Cloning is cheap: everything large is shared.
@@ -190,6 +194,11 @@ impl Map {
     /// Whether both are the same map (not merely equal ones).
     pub fn same(&self, other: &Map) -> bool {
         Arc::ptr_eq(&self.entries, &other.entries)
+    }
+
+    /// Tells this map from all others that exist at the same time.
+    pub fn address(&self) -> usize {
+        Arc::as_ptr(&self.entries).cast::<()>() as usize
     }
 
     /// A map that shares nothing changeable with this one. `depth` bounds the recursion: deeper levels stay shared.

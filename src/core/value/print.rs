@@ -113,6 +113,8 @@ pub fn type_name(value: &Value) -> String {
             ListKind::Text => "[]string",
             ListKind::Int => "[]int",
             ListKind::Lists => "[][]interface {}",
+            ListKind::Pair => "[2]interface {}",
+            ListKind::Pairs => "[][2]interface {}",
         },
         Value::Map(map) => match map.kind {
             MapKind::Any => "map[string]interface {}",

@@ -1,0 +1,29 @@
+# Everything a developer types. `make demo` and `make test` do their own set-up on a Debian machine with a Rust toolchain.
+.PHONY: demo test setup lint kill bench clean-state
+
+demo: ## a new tag becomes a commit, a sync becomes messages; nothing to configure
+	@tests/setup build
+	cargo run --quiet -- demo
+
+test: ## every test, on real parts: control plane, registry, Git over https and ssh, SMTP
+	@tests/setup
+	cargo test
+
+setup: ## what the tests need, once
+	@tests/setup
+
+lint: ## format, lints, documentation
+	cargo fmt --check
+	cargo clippy --all-targets -- -D warnings
+	RUSTDOCFLAGS="-D warnings" cargo doc --no-deps
+
+N ?= 200
+SEED ?=
+kill: ## the kill test with N kills: `make kill N=1000`
+	@tests/setup
+	LYNCEUS_KILLS=$(N) LYNCEUS_SEED=$(SEED) cargo test --test it -- kill --nocapture
+
+SIZES ?= 200 2000
+bench: ## memory and start-up at SIZES Applications on a real kube-apiserver: `make bench SIZES=10000`
+	@tests/setup
+	cargo bench --bench watch -- $(SIZES)

@@ -1,1 +1,0 @@
-//! The only outbound HTTP client: deadlines, sizes, redirects, trust, address checks.

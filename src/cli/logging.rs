@@ -1,0 +1,36 @@
+//! Logs: text on a terminal, else JSON; nothing at info while nothing changes.
+
+use std::io::IsTerminal;
+
+use clap::ValueEnum;
+use tracing_subscriber::EnvFilter;
+
+/// `--logformat`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// Lines for people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// Starts logging to standard error. `level` is one of trace, debug, info, warn, error (upstream's `warning` as well).
+pub fn start(level: &str, format: Option<Format>) -> Result<(), String> {
+    let level = match level.to_ascii_lowercase().as_str() {
+        "warning" => "warn".to_owned(),
+        "fatal" | "panic" => "error".to_owned(),
+        known @ ("trace" | "debug" | "info" | "warn" | "error") => known.to_owned(),
+        other => return Err(format!("`{other}` is no log level; write trace, debug, info, warn or error")),
+    };
+    // Libraries log connection details that nobody asked for, and at trace level what they send.
+    let filter = EnvFilter::new(format!("off,lynceus={level}"));
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false);
+    let terminal = std::io::stderr().is_terminal();
+    let json = format.unwrap_or(if terminal { Format::Text } else { Format::Json }) == Format::Json;
+    let started = if json {
+        builder.json().flatten_event(true).try_init()
+    } else {
+        builder.with_ansi(terminal && std::env::var_os("NO_COLOR").is_none()).try_init()
+    };
+    started.map_err(|e| e.to_string())
+}

@@ -1,0 +1,296 @@
+//! Flags that `run`, `plan` and `explain` share, and the adapters they come to. A flag wins over its variable, the
+//! variable over the default (image-updates.md §23).
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, RwLock};
+
+use clap::{Args, ValueEnum};
+
+use crate::adapters::cluster::Cluster;
+use crate::adapters::git::{self, Git};
+use crate::adapters::http::{Gate, Http};
+use crate::adapters::registry::{Options, Registries};
+use crate::adapters::store::Store;
+use crate::config::registries;
+use crate::config::settings::{CommitPer, Settings, Source};
+use crate::core::problem::Problem;
+use crate::daemon::status::Board;
+use crate::daemon::world::{Secrets, World};
+
+/// `--git-commit-per`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum PerArg {
+    /// One commit per Application.
+    Application,
+    /// One commit per push.
+    Push,
+}
+
+/// Shared flags.
+#[derive(Clone, Debug, Default, Args)]
+pub struct WorldArgs {
+    /// Read Applications from this folder, or from git+<url>[?ref=<branch>][&path=<dir>], instead of a cluster.
+    #[arg(long, env = "LYNCEUS_APPLICATIONS", value_name = "PLACE", help_heading = "Source")]
+    pub applications: Option<String>,
+    /// Follow only these Applications to their children (App of Apps); default: every one.
+    #[arg(long, env = "LYNCEUS_ROOT", value_name = "NAME", help_heading = "Source")]
+    pub root: Vec<String>,
+    /// Read Secrets from manifests below this folder.
+    #[arg(long, env = "LYNCEUS_SECRETS", value_name = "DIR", help_heading = "Source")]
+    pub secrets: Option<PathBuf>,
+    /// Kubeconfig; default: in-cluster, or KUBECONFIG.
+    #[arg(long, value_name = "FILE", help_heading = "Source")]
+    pub kubeconfig: Option<PathBuf>,
+    /// Argo CD's namespace; default: the own one.
+    #[arg(long, visible_alias = "namespace", env = "ARGOCD_NAMESPACE", value_name = "NS", help_heading = "Source")]
+    pub argocd_namespace: Option<String>,
+    /// registries.conf.
+    #[arg(long, env = "LYNCEUS_REGISTRIES_CONF_PATH", value_name = "FILE", help_heading = "Images")]
+    pub registries_conf_path: Option<PathBuf>,
+    /// Directory of the durable state and the Git mirrors, or :memory:.
+    #[arg(long, env = "LYNCEUS_STATE_DIR", value_name = "DIR", help_heading = "State")]
+    pub state_dir: Option<PathBuf>,
+    /// Take tags that rank below the one in use.
+    #[arg(long, env = "LYNCEUS_ALLOW_DOWNGRADE", help_heading = "Images")]
+    pub allow_downgrade: bool,
+    /// Accept repositories on this machine (file:// and plain paths).
+    #[arg(long, env = "LYNCEUS_ALLOW_LOCAL_GIT", help_heading = "Git")]
+    pub allow_local_git: bool,
+    /// Write any git-repository with Argo CD's credentials, whatever the project allows.
+    #[arg(long, env = "LYNCEUS_ALLOW_ANY_GIT_REPOSITORY", help_heading = "Git")]
+    pub allow_any_git_repository: bool,
+    /// Applications may name Secrets of other namespaces.
+    #[arg(long, env = "LYNCEUS_CROSS_NAMESPACE_SECRETS", help_heading = "Images")]
+    pub cross_namespace_secrets: bool,
+    /// Environment variables that Applications may name as credentials.
+    #[arg(
+        long,
+        env = "LYNCEUS_TENANT_CREDENTIAL_ENV",
+        value_delimiter = ',',
+        value_name = "NAME",
+        help_heading = "Images"
+    )]
+    pub tenant_credential_env: Vec<String>,
+    /// Hosts that may see a registry's credentials: <registry>=<realm-host>.
+    #[arg(long, env = "LYNCEUS_REGISTRY_REALM", value_delimiter = ',', value_name = "PAIR", help_heading = "Images")]
+    pub registry_realm: Vec<String>,
+    /// Author and committer name.
+    #[arg(long, value_name = "NAME", help_heading = "Git")]
+    pub git_commit_user: Option<String>,
+    /// Author and committer address.
+    #[arg(long, value_name = "MAIL", help_heading = "Git")]
+    pub git_commit_email: Option<String>,
+    /// Add Signed-off-by.
+    #[arg(long, help_heading = "Git")]
+    pub git_commit_sign_off: bool,
+    /// Template of the commit message.
+    #[arg(long, value_name = "FILE", help_heading = "Git")]
+    pub git_commit_message_path: Option<PathBuf>,
+    /// How many commits a push carries.
+    #[arg(long, value_enum, env = "LYNCEUS_GIT_COMMIT_PER", help_heading = "Git")]
+    pub git_commit_per: Option<PerArg>,
+}
+
+/// Variables that upstream's manifests set; unreadable values give a warning and the default.
+pub struct Variables {
+    /// Warnings so far.
+    pub problems: Vec<Problem>,
+}
+
+impl Variables {
+    /// A text variable; an empty one counts as unset.
+    pub fn text(name: &str) -> Option<String> {
+        std::env::var(name).ok().filter(|value| !value.is_empty())
+    }
+
+    /// A boolean: only true and false, in any case.
+    pub fn flag(&mut self, name: &str) -> Option<bool> {
+        let text = Self::text(name)?;
+        match text.to_ascii_lowercase().as_str() {
+            "true" => Some(true),
+            "false" => Some(false),
+            _ => {
+                let problem = Problem::warning("config-invalid", format!("`{text}` is neither true nor false"));
+                self.problems.push(problem.in_object(name).hint("the default is used"));
+                None
+            }
+        }
+    }
+
+    /// A value read by `parse`.
+    pub fn parsed<T>(&mut self, name: &str, parse: impl Fn(&str) -> Result<T, String>) -> Option<T> {
+        let text = Self::text(name)?;
+        match parse(&text) {
+            Ok(value) => Some(value),
+            Err(why) => {
+                let problem = Problem::warning("config-invalid", why).in_object(name).hint("the default is used");
+                self.problems.push(problem);
+                None
+            }
+        }
+    }
+}
+
+impl WorldArgs {
+    /// Puts the flags into settings.
+    pub fn apply(&self, settings: &mut Settings, variables: &mut Variables) -> Result<(), String> {
+        if let Some(place) = &self.applications {
+            settings.source = Source::parse(place)?;
+        }
+        settings.roots.clone_from(&self.root);
+        settings.secrets_dir.clone_from(&self.secrets);
+        settings.kubeconfig.clone_from(&self.kubeconfig);
+        if let Some(namespace) = self.argocd_namespace.clone().or_else(own_namespace) {
+            settings.argocd_namespace = namespace;
+        }
+        if let Some(path) = &self.registries_conf_path {
+            settings.registries_conf.clone_from(path);
+            settings.registries_conf_given = true;
+        }
+        settings.allow_downgrade = self.allow_downgrade;
+        settings.cross_namespace_secrets = self.cross_namespace_secrets;
+        settings.tenant_credential_env.clone_from(&self.tenant_credential_env);
+        for pair in &self.registry_realm {
+            let Some((registry, realm)) = pair.split_once('=') else {
+                return Err(format!("--registry-realm {pair}: write <registry>=<realm-host>"));
+            };
+            settings.registry_realms.push((registry.to_owned(), realm.to_owned()));
+        }
+        let git = &mut settings.git;
+        git.allow_local = self.allow_local_git;
+        git.allow_any_repository = self.allow_any_git_repository;
+        let text = |flag: &Option<String>, variable: &str| {
+            flag.clone().filter(|t| !t.is_empty()).or_else(|| Variables::text(variable))
+        };
+        if let Some(user) = text(&self.git_commit_user, "GIT_COMMIT_USER") {
+            git.user = user;
+        }
+        if let Some(email) = text(&self.git_commit_email, "GIT_COMMIT_EMAIL") {
+            git.email = email;
+        }
+        git.sign_off = self.git_commit_sign_off || variables.flag("GIT_COMMIT_SIGN_OFF").unwrap_or(false);
+        if let Some(path) = &self.git_commit_message_path {
+            git.message_path.clone_from(path);
+        }
+        if self.git_commit_per == Some(PerArg::Push) {
+            git.commit_per = CommitPer::Push;
+        }
+        Ok(())
+    }
+}
+
+/// `POD_NAMESPACE`, else what the ServiceAccount's file says.
+fn own_namespace() -> Option<String> {
+    Variables::text("POD_NAMESPACE").or_else(|| {
+        let file = "/var/run/secrets/kubernetes.io/serviceaccount/namespace";
+        std::fs::read_to_string(file).ok().map(|text| text.trim().to_owned()).filter(|text| !text.is_empty())
+    })
+}
+
+/// Builds the adapters. `mirrors` is where Git mirrors live.
+pub async fn build(mut settings: Settings, store: Option<Store>, mirrors: &Path) -> Result<World, Problem> {
+    let http = Http::new(Gate::Central);
+    let roots = private_roots();
+    if !roots.is_empty() {
+        http.set_host_roots(roots);
+    }
+    let conf = load_registries(&settings)?;
+    let metrics = Arc::new(crate::daemon::metrics::Metrics::default());
+    let failures = metrics.clone();
+    let options = Options {
+        realms: settings.registry_realms.clone(),
+        observe: Some(Arc::new(move |registry, _, answered| {
+            if !answered {
+                failures.registry_failed(registry);
+            }
+        })),
+        ..Options::default()
+    };
+    let (git_settings, problems) = git::Settings::new(mirrors).with_variables(|name| std::env::var(name).ok());
+    for problem in problems {
+        tracing::warn!("{problem}");
+    }
+    let wants_cluster = settings.source == Source::Cluster || settings.kubeconfig.is_some();
+    let cluster = match wants_cluster {
+        true => Some(Cluster::connect(settings.kubeconfig.as_deref()).await.map_err(|e| e.problem())?),
+        false => None,
+    };
+    if let Some(cluster) = cluster.as_ref().filter(|_| settings.argocd_namespace.is_empty()) {
+        settings.argocd_namespace = cluster.own_namespace().to_owned();
+    }
+    let secrets = match (&settings.secrets_dir, &cluster) {
+        (Some(folder), _) => Secrets::from_directory(folder, &settings.argocd_namespace)?,
+        (None, Some(cluster)) => Secrets::Cluster(cluster.clone(), Arc::default()),
+        (None, None) => Secrets::None,
+    };
+    let world = World {
+        registries: Registries::new(http.clone(), conf, options),
+        git: Git::new(git_settings, http.clone()),
+        settings: Arc::new(settings),
+        cluster,
+        secrets,
+        projects: Arc::new(RwLock::new(BTreeMap::new())),
+        store,
+        metrics,
+        board: Board::default(),
+        http,
+        tally: Arc::default(),
+        template: Arc::new(RwLock::new(None)),
+    };
+    world.load_template()?;
+    Ok(world)
+}
+
+/// The registries file: an absent default file means the built-in endpoints; anything wrong with the file as a whole is
+/// fatal at start (REG-3).
+fn load_registries(settings: &Settings) -> Result<registries::Registries, Problem> {
+    let path = &settings.registries_conf;
+    let text = match std::fs::read_to_string(path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound && !settings.registries_conf_given => {
+            return Ok(registries::Registries::builtin());
+        }
+        Err(error) => {
+            return Err(Problem::error("config-invalid", error.to_string()).in_object(path.display().to_string()));
+        }
+    };
+    registries::Registries::parse(&text).map_err(|problems| {
+        let first = problems.into_iter().next();
+        let first = first.unwrap_or_else(|| Problem::error("config-invalid", "the file is not usable"));
+        first.in_object(path.display().to_string())
+    })
+}
+
+/// Private roots per host: files named as the host below `ARGOCD_TLS_DATA_PATH` (GIT-2, HTTP-02).
+fn private_roots() -> BTreeMap<String, Vec<Arc<str>>> {
+    let folder = Variables::text("ARGOCD_TLS_DATA_PATH").unwrap_or_else(|| "/app/config/tls".to_owned());
+    let Ok(entries) = std::fs::read_dir(folder) else { return BTreeMap::new() };
+    let mut roots = BTreeMap::new();
+    for entry in entries.flatten() {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        if name.starts_with('.') || name == "tls.crt" || name == "tls.key" {
+            continue;
+        }
+        if let Ok(pem) = std::fs::read_to_string(entry.path())
+            && pem.contains("BEGIN CERTIFICATE")
+        {
+            roots.insert(name, vec![Arc::from(pem)]);
+        }
+    }
+    roots
+}
+
+/// The default state directory: `$XDG_STATE_HOME/lynceus`, else `~/.local/state/lynceus`.
+pub fn state_home() -> Option<PathBuf> {
+    let base = Variables::text("XDG_STATE_HOME").map(PathBuf::from);
+    let base = base.or_else(|| Some(PathBuf::from(Variables::text("HOME")?).join(".local/state")));
+    base.map(|base| base.join("lynceus"))
+}
+
+/// Where commands that write nothing keep their mirrors: `$XDG_CACHE_HOME/lynceus`, else `~/.cache/lynceus`.
+pub fn cache_home() -> PathBuf {
+    let base = Variables::text("XDG_CACHE_HOME").map(PathBuf::from);
+    let base = base.or_else(|| Some(PathBuf::from(Variables::text("HOME")?).join(".cache")));
+    base.unwrap_or_else(std::env::temp_dir).join("lynceus")
+}

@@ -1,0 +1,106 @@
+//! Kubernetes documents in files: the ConfigMap and the Secret among the documents of a file, with `stringData` and
+//! base64 `data` (notifications.md §20).
+
+use std::collections::BTreeMap;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use serde_json::Value as Json;
+
+use super::secret::Secret;
+use crate::core::problem::Problem;
+
+/// All documents of a YAML or JSON text as JSON; `List` objects are opened. A text that is not readable is a problem
+/// with its position.
+pub fn all(text: &str) -> Result<Vec<Json>, Problem> {
+    let options = serde_saphyr::options! {
+        duplicate_keys: serde_saphyr::options::DuplicateKeyPolicy::LastWins,
+        legacy_octal_numbers: true,
+        with_snippet: false,
+    };
+    let documents: Vec<Json> = serde_saphyr::from_multiple_with_options(text, options).map_err(|error| {
+        let text = error.to_string();
+        let problem = Problem::error("YamlInvalid", text.lines().next().unwrap_or_default().to_owned());
+        match error.location() {
+            Some(location) => problem.at(location.line() as u32, location.column() as u32),
+            None => problem,
+        }
+    })?;
+    let mut found = Vec::new();
+    for document in documents {
+        let list = document["kind"].as_str().is_some_and(|kind| kind.ends_with("List"));
+        match document.get("items").and_then(Json::as_array).filter(|_| list) {
+            Some(items) => found.extend(items.iter().cloned()),
+            None if document.is_null() => {}
+            None => found.push(document),
+        }
+    }
+    Ok(found)
+}
+
+/// The entries of the ConfigMap among a text's documents: the one of this name, else the only one.
+pub fn config_map(text: &str, name: &str) -> Result<BTreeMap<String, String>, Problem> {
+    let object = one(text, "ConfigMap", name)?;
+    let Some(entries) = object["data"].as_object() else { return Ok(BTreeMap::new()) };
+    Ok(entries.iter().map(|(key, value)| (key.clone(), plain(value))).collect())
+}
+
+/// The entries of the Secret among a text's documents, likewise. `stringData` wins over `data`.
+pub fn secret(text: &str, name: &str) -> Result<BTreeMap<String, Secret>, Problem> {
+    Ok(secret_entries(&one(text, "Secret", name)?).into_iter().map(|(k, v)| (k, Secret::new(v))).collect())
+}
+
+/// The entries of a Secret object. A value of `data` that is no base64 is left out.
+pub fn secret_entries(object: &Json) -> BTreeMap<String, Vec<u8>> {
+    let mut entries = BTreeMap::new();
+    for (key, value) in object["data"].as_object().into_iter().flatten() {
+        let text: String = plain(value).chars().filter(|c| !c.is_ascii_whitespace()).collect();
+        if let Ok(bytes) = STANDARD.decode(text) {
+            entries.insert(key.clone(), bytes);
+        }
+    }
+    for (key, value) in object["stringData"].as_object().into_iter().flatten() {
+        entries.insert(key.clone(), plain(value).into_bytes());
+    }
+    entries
+}
+
+fn one(text: &str, kind: &str, name: &str) -> Result<Json, Problem> {
+    let mut candidates: Vec<Json> = all(text)?.into_iter().filter(|d| d["kind"].as_str() == Some(kind)).collect();
+    if let Some(at) = candidates.iter().position(|d| d["metadata"]["name"].as_str() == Some(name)) {
+        return Ok(candidates.swap_remove(at));
+    }
+    match candidates.len() {
+        1 => Ok(candidates.remove(0)),
+        0 => Err(Problem::error("DocumentMissing", format!("the file holds no {kind}"))),
+        n => Err(Problem::error("DocumentMissing", format!("the file holds {n} {kind}s and none is called {name}"))),
+    }
+}
+
+fn plain(value: &Json) -> String {
+    match value {
+        Json::String(text) => text.clone(),
+        Json::Null => String::new(),
+        other => other.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn section_20_documents_of_a_file() {
+        let text = "kind: ConfigMap\nmetadata: {name: a}\ndata: {k: v}\n---\nkind: List\nitems:\n- kind: ConfigMap\n  metadata: {name: b}\n  data: {n: 5}\n---\nkind: Secret\nmetadata: {name: s}\ndata: {t: aGk=, bad: '%'}\nstringData: {u: x}\n";
+        assert_eq!(all(text).unwrap().len(), 3);
+        assert_eq!(config_map(text, "a").unwrap()["k"], "v");
+        assert_eq!(config_map(text, "b").unwrap()["n"], "5");
+        assert!(config_map(text, "c").is_err());
+        let secrets = secret_entries(&one(text, "Secret", "other").unwrap());
+        assert_eq!(secrets["t"], b"hi");
+        assert_eq!(secrets["u"], b"x");
+        assert!(!secrets.contains_key("bad"));
+        let problem = all("a: [1\nb: 2").unwrap_err();
+        assert!(problem.line.is_some(), "{problem}");
+    }
+}

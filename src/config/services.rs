@@ -1,1 +1,0 @@
-//! A service's body: one arm per type (notifications.md §13).

@@ -1,1 +1,0 @@
-//! The loose typing rules of users' documents (notifications.md §2.4).

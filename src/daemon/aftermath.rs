@@ -1,0 +1,544 @@
+//! What a round leaves behind: events of what was found, held, refused or failed; pushes and patches; refreshes; the
+//! books that keep what was announced (image-updates.md §22, GIT-14).
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use futures::{FutureExt, StreamExt};
+use jiff::Timestamp;
+
+use super::committer::{self, Outcome};
+use super::patcher;
+use super::round::{Looked, Planned, Round};
+use super::status::PushLine;
+use super::world::World;
+use crate::adapters::cluster::{Cluster, Note, NoteKind, Refresh};
+use crate::core::application::{AppKey, Application};
+use crate::core::event::{Event, Kind};
+use crate::core::problem::Problem;
+use crate::core::update::decision::{Change, State};
+use crate::core::update::survey::{ImageReport, Trouble};
+use crate::core::update::{Method, Refresh as Asked, report};
+
+/// Pushes and refreshes that run at the same time.
+const AT_ONCE: usize = 8;
+
+/// A refused push is left alone this long (GIT-10).
+const REJECTED_FOR: Duration = Duration::from_secs(3600);
+
+/// Pushes kept for the Board.
+const PUSHES: usize = 20;
+
+/// Kinds that a whole host shares: one event, not one per image (EVT-2).
+const SHARED: [&str; 7] = [
+    "registry-unreachable",
+    "registry-auth",
+    "registry-rate-limited",
+    "git-unreachable",
+    "git-auth",
+    "git-host-key",
+    "kubernetes-unavailable",
+];
+
+/// Kinds that pass by themselves: announced only after lasting two intervals (EVT-3).
+const TRANSIENT: [&str; 7] = [
+    "registry-unreachable",
+    "registry-rate-limited",
+    "listing-incomplete",
+    "git-unreachable",
+    "push-contention",
+    "kubernetes-unavailable",
+    "internal",
+];
+
+/// Keys of announced troubles in the store.
+const ANNOUNCED: &str = "images/announced/";
+
+/// What the rounds remember between them.
+pub struct Books {
+    world: World,
+    /// State of each image, by Application.
+    states: Mutex<HashMap<AppKey, Vec<State>>>,
+    /// When a trouble was first seen, by subject.
+    since: Mutex<HashMap<String, Instant>>,
+    /// `committed` events that are to be followed.
+    committed: Mutex<Vec<Event>>,
+    /// Pushes that the Git host refused: what was pushed, when, and what it said (GIT-10).
+    rejected: Mutex<HashMap<String, (u64, Instant, String)>>,
+}
+
+impl Books {
+    /// Empty books.
+    pub fn new(world: World) -> Books {
+        Books {
+            world,
+            states: Mutex::default(),
+            since: Mutex::default(),
+            committed: Mutex::default(),
+            rejected: Mutex::default(),
+        }
+    }
+
+    /// An Application is gone, or no longer governed.
+    pub fn forget(&self, key: &AppKey) {
+        self.states.lock().unwrap_or_else(|e| e.into_inner()).remove(key);
+        self.world.board.problems(&format!("images {key}"), Vec::new());
+        self.show();
+    }
+
+    /// Takes the `committed` events since the last call.
+    pub fn take_committed(&self) -> Vec<Event> {
+        std::mem::take(&mut self.committed.lock().unwrap_or_else(|e| e.into_inner()))
+    }
+
+    fn show(&self) {
+        let states = self.states.lock().unwrap_or_else(|e| e.into_inner());
+        let mut by_state: BTreeMap<&'static str, usize> = BTreeMap::new();
+        for state in states.values().flatten() {
+            *by_state.entry(state.word()).or_default() += 1;
+        }
+        let (applications, images) = (states.len(), states.values().map(Vec::len).sum());
+        self.world.board.update(|status| {
+            status.applications = applications;
+            status.images = images;
+            status.images_by_state = by_state;
+        });
+    }
+
+    fn note_states(&self, round: &Round) {
+        let mut states = self.states.lock().unwrap_or_else(|e| e.into_inner());
+        for looked in &round.looked {
+            states.insert(looked.app.key.clone(), looked.survey.images.iter().map(|image| image.state).collect());
+        }
+    }
+
+    /// A push that was refused is tried again after an hour, or when it is another one (GIT-10).
+    fn still_rejected(&self, planned: &Planned) -> Option<String> {
+        let rejected = self.rejected.lock().unwrap_or_else(|e| e.into_inner());
+        let (print, at, text) = rejected.get(&branch_key(planned))?;
+        (*print == print_of(planned) && at.elapsed() < REJECTED_FOR).then(|| text.clone())
+    }
+
+    fn note_rejection(&self, planned: &Planned, outcomes: &[Outcome]) {
+        let mut rejected = self.rejected.lock().unwrap_or_else(|e| e.into_inner());
+        let said = outcomes.iter().find_map(|outcome| match outcome {
+            Outcome::Refused("git-rejected", text) => Some(text.clone()),
+            _ => None,
+        });
+        match said {
+            Some(text) => rejected.insert(branch_key(planned), (print_of(planned), Instant::now(), text)),
+            None => rejected.remove(&branch_key(planned)),
+        };
+    }
+
+    /// Whether a trouble is old enough to be announced.
+    fn ripe(&self, subject: &str, kind: &str) -> bool {
+        let mut since = self.since.lock().unwrap_or_else(|e| e.into_inner());
+        let first = *since.entry(subject.to_owned()).or_insert_with(Instant::now);
+        !TRANSIENT.contains(&kind) || first.elapsed() >= 2 * self.world.settings.pace()
+    }
+}
+
+fn branch_key(planned: &Planned) -> String {
+    format!("{}#{}", planned.remote.identity(), planned.plan.branch)
+}
+
+/// What a plan would write, as a number.
+fn print_of(planned: &Planned) -> u64 {
+    use std::hash::{DefaultHasher, Hash, Hasher};
+    let mut hasher = DefaultHasher::new();
+    for unit in &planned.plan.units {
+        unit.app.key.hash(&mut hasher);
+        unit.target.hash(&mut hasher);
+        unit.changes.iter().for_each(|change| change.new_text().hash(&mut hasher));
+    }
+    hasher.finish()
+}
+
+/// What was announced and never recorded, before a crash or because an answer was lost, is settled before anything else
+/// is written (GIT-15). What cannot be asked now stays open.
+async fn settle_open(world: &World, books: &Books, round: &Round) {
+    for remote in &round.remotes {
+        match committer::settle(world, remote).await {
+            Ok(events) => landed(world, books, &events, &round.looked).await,
+            Err((_, text)) => tracing::warn!("an earlier push waits for its record: {text}"),
+        }
+    }
+    if round.looked.iter().any(|looked| looked.settings.method == Method::Argocd) {
+        match patcher::settle(world).await {
+            Ok(events) => landed(world, books, &events, &round.looked).await,
+            Err(trouble) => tracing::warn!("an earlier patch waits for its record: {}", trouble.text),
+        }
+    }
+}
+
+/// Finishes a round; gives the number of images that failed or were refused.
+pub async fn settle(world: &World, books: &Books, round: Round) -> usize {
+    books.note_states(&round);
+    let mut troubles = Vec::new();
+    for looked in &round.looked {
+        show_problems(world, looked, round.problems.get(&looked.app.key.to_string()));
+        troubles.extend(looked.survey.images.iter().filter_map(|image| trouble_of(&looked.app, image)));
+    }
+    for (app, problems) in &round.problems {
+        if !round.looked.iter().any(|looked| looked.app.key.to_string() == *app) {
+            world.board.problems(&format!("images {app}"), problems.clone());
+        }
+    }
+    announce_found(world, &round).await;
+    let considered: usize = round.looked.iter().map(|looked| looked.survey.images.len()).sum();
+    let applications = round.looked.len();
+    let mut updated = 0;
+    let mut errors = troubles.len();
+    if !world.settings.dry_run {
+        settle_open(world, books, &round).await;
+        for (planned, result) in push_all(world, books, &round.plans).await {
+            updated += result.outcomes.iter().filter(|o| matches!(o, Outcome::Committed(_))).count();
+            errors +=
+                result.outcomes.iter().filter(|o| matches!(o, Outcome::Refused(..) | Outcome::Failed(..))).count();
+            troubles.extend(pushed_troubles(planned, &result.outcomes));
+            landed(world, books, &result.events, &round.looked).await;
+        }
+        for looked in round.looked.iter().filter(|looked| !looked.survey.parameters.is_empty()) {
+            match patcher::patch(world, looked).await {
+                Ok(events) => {
+                    updated += usize::from(!events.is_empty());
+                    landed(world, books, &events, &round.looked).await;
+                }
+                Err(trouble) => {
+                    errors += 1;
+                    troubles.push(patched_trouble(looked, trouble));
+                }
+            }
+        }
+        announce_troubles(world, books, troubles, &round.looked).await;
+    }
+    world.metrics.failed(errors as u64);
+    books.show();
+    summary(applications, considered, updated, errors);
+    errors
+}
+
+fn summary(applications: usize, considered: usize, updated: usize, errors: usize) {
+    if updated > 0 || errors > 0 {
+        tracing::info!(applications, images_considered = considered, images_updated = updated, errors, "round");
+    } else {
+        tracing::debug!(applications, images_considered = considered, "round, nothing to do");
+    }
+}
+
+fn show_problems(world: &World, looked: &Looked, settings: Option<&Vec<Problem>>) {
+    let mut problems = settings.cloned().unwrap_or_default();
+    for image in &looked.survey.images {
+        if let Some(trouble) = &image.trouble {
+            let name = image.image.image.full_name();
+            let problem = Problem::error(trouble.kind, trouble.text.clone()).in_object(looked.app.label());
+            problems.push(problem.at_key(if image.image.alias().is_empty() {
+                name
+            } else {
+                image.image.alias().to_owned()
+            }));
+        }
+    }
+    world.board.problems(&format!("images {}", looked.app.key), problems);
+}
+
+/// `found` and `held`, once each: the journal knows ids it has seen.
+async fn announce_found(world: &World, round: &Round) {
+    let at = Timestamp::now();
+    let mut events = Vec::new();
+    for looked in &round.looked {
+        for image in &looked.survey.images {
+            let Some(decision) = &image.decision else { continue };
+            if let Some(change) = decision.change.as_ref().filter(|_| decision.state == State::UpdateDue) {
+                let mut event = report::change(&looked.app, change, Kind::Found, "", at);
+                event.message = decision.reasons.join("; ");
+                events.push(event);
+            }
+            if let Some(held) = &decision.held {
+                let change = held_change(image, &held.candidate, &decision.old);
+                events.push(report::refused(&looked.app, &change, Kind::Held, held.reason.word(), &held.text, at));
+            }
+        }
+    }
+    if world.settings.dry_run || events.is_empty() {
+        return;
+    }
+    let Some(store) = &world.store else { return };
+    match store.append(events).await {
+        Ok(new) => {
+            for event in new {
+                tracing::info!(
+                    application = %event.app,
+                    image_name = event.image,
+                    image_alias = event.alias,
+                    image_tag = event.new,
+                    "{}", event.kind.word()
+                );
+            }
+        }
+        Err(error) => tracing::warn!("events are not kept: {error}"),
+    }
+}
+
+fn held_change(image: &ImageReport, candidate: &str, old: &str) -> Change {
+    let (tag, digest) = candidate.split_once('@').map_or((candidate, None), |(t, d)| (t, Some(d.to_owned())));
+    let (old_tag, old_digest) = old.split_once('@').map_or((old, None), |(t, d)| (t, Some(d.to_owned())));
+    Change {
+        new: image.image.image.with_tag(Some(tag.to_owned()), digest),
+        old_tag: Some(old_tag.to_owned()).filter(|tag| !tag.is_empty()),
+        old_digest,
+        labels: BTreeMap::new(),
+    }
+}
+
+async fn push_all<'a>(world: &World, books: &Books, plans: &'a [Planned]) -> Vec<(&'a Planned, committer::Committed)> {
+    // One remote, one writer at a time: plans of one round share their remote as a rule.
+    let mut results = Vec::new();
+    for planned in plans {
+        if let Some(text) = books.still_rejected(planned) {
+            let outcomes = vec![Outcome::Refused("git-rejected", text); planned.plan.units.len()];
+            results.push((planned, committer::Committed { outcomes, events: Vec::new() }));
+            continue;
+        }
+        let result = committer::commit(world, &planned.remote, &planned.plan).await;
+        books.note_rejection(planned, &result.outcomes);
+        results.push((planned, result));
+    }
+    results
+}
+
+/// After values became durable: metrics, Kubernetes Events, refreshes, and the changes are followed.
+async fn landed(world: &World, books: &Books, events: &[Event], looked: &[Looked]) {
+    if events.is_empty() {
+        return;
+    }
+    world.metrics.updated(events.len() as u64);
+    for event in events {
+        tracing::info!(
+            application = %event.app,
+            image_name = event.image,
+            image_alias = event.alias,
+            image_tag = event.new,
+            commit = event.place.as_ref().map(|p| p.commit.as_str()).unwrap_or_default(),
+            "committed"
+        );
+    }
+    show_pushes(world, events);
+    books.committed.lock().unwrap_or_else(|e| e.into_inner()).extend(events.iter().cloned());
+    let Some(cluster) = world.cluster.as_ref().filter(|_| !world.offline()) else { return };
+    let mut by_app: BTreeMap<AppKey, Vec<Event>> = BTreeMap::new();
+    for event in events {
+        by_app.entry(event.app.clone()).or_default().push(event.clone());
+    }
+    let told = by_app.into_iter().filter_map(|(key, own)| {
+        let looked = looked.iter().find(|looked| looked.app.key == key)?;
+        let (cluster, app, refresh) = (cluster.clone(), looked.app.clone(), refresh_of(looked));
+        Some(tell(cluster, app, own, refresh, world.settings.kube_events).boxed())
+    });
+    let told: Vec<_> = told.collect();
+    let denied: Vec<Option<String>> = futures::stream::iter(told).buffer_unordered(AT_ONCE).collect().await;
+    let denied: Vec<String> = denied.into_iter().flatten().collect();
+    // One notice, no error: the push stands whatever becomes of this (GIT-14).
+    let notice = denied.first().map(|text| Problem::warning("kubernetes-forbidden", text.clone()));
+    world.board.problems("refresh", notice.into_iter().collect());
+}
+
+/// Asks Argo CD to look at an Application again and records a Kubernetes Event; what was denied, if anything.
+async fn tell(
+    cluster: Cluster,
+    app: Arc<Application>,
+    events: Vec<Event>,
+    refresh: Option<Refresh>,
+    record: bool,
+) -> Option<String> {
+    let mut denied = None;
+    if let Some(refresh) = refresh
+        && let Err(error) = cluster.refresh(&app.key, refresh).await
+    {
+        denied = Some(error.to_string());
+    }
+    let message = format!("Successfully updated application '{}'", app.key.name);
+    if record && let Err(error) = cluster.note(&note(&app, &events, &message)).await {
+        denied = Some(error.to_string());
+    }
+    denied
+}
+
+fn refresh_of(looked: &Looked) -> Option<Refresh> {
+    match looked.settings.refresh {
+        Asked::Off => None,
+        _ if looked.app.hydrated => Some(Refresh::Hydrate),
+        Asked::Normal => Some(Refresh::Normal),
+        Asked::Hard => Some(Refresh::Hard),
+    }
+}
+
+fn note<'a>(app: &'a Application, events: &'a [Event], message: &'a str) -> Note<'a> {
+    let mut annotations = BTreeMap::new();
+    for (n, event) in events.iter().enumerate() {
+        let name = event
+            .image
+            .split_once('/')
+            .filter(|(host, _)| host.contains(['.', ':']))
+            .map_or(event.image.as_str(), |(_, path)| path);
+        for (key, value) in [
+            ("full-image-name", event.image.as_str()),
+            ("image-name", name),
+            ("old-tag", event.old.as_str()),
+            ("new-tag", event.new.as_str()),
+        ] {
+            annotations.insert(format!("argocd-image-updater.image-{n}/{key}"), value.to_owned());
+        }
+    }
+    Note {
+        app: &app.key,
+        uid: &app.uid,
+        version: &app.resource_version,
+        id: events.first().map_or("", |event| event.id.as_str()),
+        kind: NoteKind::Normal,
+        reason: "ImagesUpdated",
+        message,
+        annotations,
+        at: Timestamp::now(),
+    }
+}
+
+fn show_pushes(world: &World, events: &[Event]) {
+    let mut lines: BTreeMap<String, PushLine> = BTreeMap::new();
+    for event in events {
+        let Some(place) = event.place.as_ref().filter(|place| place.method == "git") else { continue };
+        let line = lines.entry(format!("{}#{}", place.repository, place.branch)).or_insert_with(|| PushLine {
+            at: event.at.to_string(),
+            remote: place.repository.clone(),
+            branch: place.branch.clone(),
+            ..PushLine::default()
+        });
+        line.commit.clone_from(&place.commit);
+        line.applications += 1;
+    }
+    world.board.update(|status| {
+        for line in lines.into_values() {
+            status.pushes.insert(0, line);
+        }
+        status.pushes.truncate(PUSHES);
+    });
+}
+
+/// A refusal or failure to be announced.
+struct Pending {
+    app: Arc<Application>,
+    change: Change,
+    kind: Kind,
+    trouble: Trouble,
+}
+
+fn trouble_of(app: &Arc<Application>, image: &ImageReport) -> Option<Pending> {
+    let trouble = image.trouble.clone()?;
+    let kind = if image.state == State::Refused { Kind::Refused } else { Kind::Failed };
+    let old = image.decision.as_ref().map(|d| d.old.clone()).unwrap_or_default();
+    let change = held_change(image, image.image.image.tag.as_deref().unwrap_or_default(), &old);
+    Some(Pending { app: app.clone(), change, kind, trouble })
+}
+
+fn pushed_troubles(planned: &Planned, outcomes: &[Outcome]) -> Vec<Pending> {
+    let mut pending = Vec::new();
+    for (unit, outcome) in planned.plan.units.iter().zip(outcomes) {
+        let (kind, reason, text) = match outcome {
+            Outcome::Refused(reason, text) => (Kind::Refused, *reason, text),
+            Outcome::Failed(reason, text) => (Kind::Failed, *reason, text),
+            Outcome::Committed(_) | Outcome::AlreadySo => continue,
+        };
+        for change in &unit.changes {
+            let trouble = Trouble { kind: reason, text: text.clone() };
+            pending.push(Pending { app: unit.app.clone(), change: change.clone(), kind, trouble });
+        }
+    }
+    pending
+}
+
+fn patched_trouble(looked: &Looked, trouble: Trouble) -> Pending {
+    let change = looked.survey.parameters.iter().flat_map(|p| p.changes.iter()).next().cloned();
+    let change = change.unwrap_or_else(|| held_change(&looked.survey.images[0], "", ""));
+    Pending { app: looked.app.clone(), change, kind: Kind::Failed, trouble }
+}
+
+/// `refused` and `failed` once per cause until `recovered`, also over restarts.
+async fn announce_troubles(world: &World, books: &Books, pending: Vec<Pending>, looked: &[Looked]) {
+    let Some(store) = &world.store else { return };
+    let at = Timestamp::now();
+    let known = match store.texts(ANNOUNCED).await {
+        Ok(known) => known,
+        Err(error) => {
+            tracing::warn!("failures are not announced: {error}");
+            return;
+        }
+    };
+    let mut subjects: BTreeMap<String, (Event, u32)> = BTreeMap::new();
+    for item in pending {
+        let alias = item.change.new.alias_text();
+        let subject = if SHARED.contains(&item.trouble.kind) {
+            format!("host|{}|{}", item.trouble.kind, item.trouble.text)
+        } else {
+            format!("{}|{alias}|{}|{}", item.app.key, item.change.new.full_name(), item.trouble.kind)
+        };
+        let make = || {
+            let (kind, text) = (item.trouble.kind, &item.trouble.text);
+            let mut event = report::refused(&item.app, &item.change, item.kind, kind, text, at);
+            event.id = Event::id_of(&event.app_uid, &subject, item.kind, &event.old, &event.new, &at.to_string());
+            (event, 0)
+        };
+        subjects.entry(subject.clone()).or_insert_with(make).1 += 1;
+    }
+    for (subject, (event, count)) in &subjects {
+        let key = format!("{ANNOUNCED}{subject}");
+        if known.contains_key(&key) || !books.ripe(subject, &event.reason) {
+            continue;
+        }
+        let event = Event { count: *count, ..event.clone() };
+        if store.append(vec![event.clone()]).await.is_ok() {
+            let value = super::follower::encode(&event);
+            if let Err(error) = store.set_text(&key, &value).await {
+                tracing::warn!("a failure may be announced again: {error}");
+            }
+        }
+    }
+    recover(world, books, &known, &subjects, looked, at).await;
+}
+
+/// Causes that were announced and are gone for every Application of this round.
+async fn recover(
+    world: &World,
+    books: &Books,
+    known: &BTreeMap<String, String>,
+    subjects: &BTreeMap<String, (Event, u32)>,
+    looked: &[Looked],
+    at: Timestamp,
+) {
+    let Some(store) = &world.store else { return };
+    for (key, value) in known {
+        let subject = &key[ANNOUNCED.len()..];
+        let Some(original) = super::follower::decode(value) else { continue };
+        let seen = looked.iter().any(|looked| looked.app.key == original.app);
+        if subjects.contains_key(subject) || !seen {
+            continue;
+        }
+        let lasted = at.duration_since(original.at);
+        let event = Event {
+            id: Event::id_of(&original.app_uid, subject, Kind::Recovered, &original.old, &original.new, &original.id),
+            kind: Kind::Recovered,
+            at,
+            message: format!("after {} s: {}", lasted.as_secs(), original.message),
+            ..original
+        };
+        if store.append(vec![event]).await.is_ok()
+            && let Err(error) = store.remove_text(key).await
+        {
+            tracing::warn!("a recovery may be announced again: {error}");
+        }
+        books.since.lock().unwrap_or_else(|e| e.into_inner()).remove(subject);
+    }
+    let mut since = books.since.lock().unwrap_or_else(|e| e.into_inner());
+    since.retain(|_, first| first.elapsed() < Duration::from_secs(86_400));
+}

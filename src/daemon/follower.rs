@@ -1,0 +1,158 @@
+//! Follows committed changes until they are healthy or degraded (image-updates.md §22 `synced`, `healthy`,
+//! `degraded`). What is open is found in the journal again after a restart.
+
+use std::collections::HashMap;
+
+use jiff::Timestamp;
+use serde_json::{Value as Json, json};
+
+use super::aftermath::Books;
+use super::credentials;
+use super::world::World;
+use crate::config::annotations;
+use crate::core::application::{AppKey, Application};
+use crate::core::event::{Event, Kind};
+use crate::core::update::follow::{self, Open};
+
+/// Events looked through at start.
+const LOOK_BACK: usize = 10_000;
+
+/// Changes being followed.
+pub struct Follower {
+    world: World,
+    open: HashMap<AppKey, Vec<Open>>,
+}
+
+impl Follower {
+    /// Follows nothing yet.
+    pub fn new(world: World) -> Follower {
+        Follower { world, open: HashMap::new() }
+    }
+
+    /// Takes up what the journal says is open.
+    pub async fn load(&mut self) {
+        let Some(store) = &self.world.store else { return };
+        let events = match store.history(None, LOOK_BACK).await {
+            Ok(events) => events,
+            Err(error) => {
+                tracing::warn!("earlier changes are not followed: {error}");
+                return;
+            }
+        };
+        let now = Timestamp::now();
+        let mut synced = HashMap::new();
+        let mut ended = std::collections::HashSet::new();
+        // Newest first: the end of a change is met before its beginning.
+        for event in events {
+            match event.kind {
+                Kind::Healthy | Kind::Degraded => {
+                    ended.insert(event.change.clone());
+                }
+                Kind::Synced => {
+                    synced.insert(event.change.clone(), event.at);
+                }
+                Kind::Committed => {
+                    let over = now.duration_since(event.at) > follow::FOLLOWED;
+                    // A change whose value came back later is a change of its own.
+                    if !over && ended.insert(event.change.clone()) {
+                        let synced = synced.get(&event.change).copied();
+                        self.open.entry(event.app.clone()).or_default().push(Open { committed: event, synced });
+                    }
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// Takes up what a round committed.
+    pub fn refill(&mut self, books: &Books) {
+        for event in books.take_committed() {
+            let open = self.open.entry(event.app.clone()).or_default();
+            // A newer change of the same image ends the watch over the older one.
+            open.retain(|known| known.committed.image != event.image || known.committed.alias != event.alias);
+            open.push(Open { committed: event, synced: None });
+        }
+    }
+
+    /// A version of an Application: what does it say of its open changes?
+    pub async fn version(&mut self, app: &Application) {
+        let Some(mut open) = self.open.remove(&app.key) else { return };
+        let now = Timestamp::now();
+        let mut events = Vec::new();
+        let mut still = Vec::new();
+        for mut change in open.drain(..) {
+            let contains = self.contains(app, &change).await;
+            let (new, done) = follow::follow(&mut change, app, contains, now);
+            events.extend(new);
+            if !done {
+                still.push(change);
+            }
+        }
+        if !still.is_empty() {
+            self.open.insert(app.key.clone(), still);
+        }
+        let Some(store) = self.world.store.as_ref().filter(|_| !events.is_empty()) else { return };
+        for event in &events {
+            tracing::info!(application = %event.app, image_name = event.image, image_tag = event.new, "{}", event.kind.word());
+        }
+        if let Err(error) = store.append(events).await {
+            tracing::warn!("events are not kept: {error}");
+        }
+    }
+
+    /// Whether a synced revision holds the commit: only Git knows.
+    async fn contains(&self, app: &Application, change: &Open) -> bool {
+        let Some(place) = &change.committed.place else { return false };
+        let revisions = follow::revisions_to_ask(change, app);
+        if revisions.is_empty() || place.commit.is_empty() || app.status.sync != "Synced" {
+            return false;
+        }
+        let (Some(settings), _) = annotations::settings(app) else { return false };
+        let Ok(commit) = place.commit.parse() else { return false };
+        let Ok(remote) = credentials::for_git(&self.world, app, &settings, &place.repository).await else {
+            return false;
+        };
+        for revision in revisions {
+            let Ok(id) = revision.parse() else { continue };
+            let Ok(tip) = self.world.git.tip(&remote, &place.branch, id).await else { continue };
+            if self.world.git.descends(&tip, commit).await.unwrap_or(false) {
+                return true;
+            }
+        }
+        false
+    }
+}
+
+/// An event as a small text of the store.
+pub fn encode(event: &Event) -> String {
+    json!({
+        "id": event.id, "kind": event.kind.word(), "at": event.at.to_string(), "namespace": event.app.namespace,
+        "name": event.app.name, "uid": event.app_uid, "project": event.project, "change": event.change,
+        "alias": event.alias, "image": event.image, "old": event.old, "new": event.new, "reason": event.reason,
+        "message": event.message, "count": event.count,
+    })
+    .to_string()
+}
+
+/// The event of a text; `None` if it is not readable.
+pub fn decode(text: &str) -> Option<Event> {
+    let json: Json = serde_json::from_str(text).ok()?;
+    let text = |name: &str| json[name].as_str().unwrap_or_default().to_owned();
+    Some(Event {
+        id: text("id"),
+        kind: Kind::from_word(json["kind"].as_str()?)?,
+        at: json["at"].as_str()?.parse().ok()?,
+        app: AppKey { namespace: text("namespace"), name: text("name") },
+        app_uid: text("uid"),
+        project: text("project"),
+        change: text("change"),
+        alias: text("alias"),
+        image: text("image"),
+        old: text("old"),
+        new: text("new"),
+        reason: text("reason"),
+        message: text("message"),
+        place: None,
+        count: json["count"].as_u64().unwrap_or(1) as u32,
+    })
+}

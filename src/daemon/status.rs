@@ -1,0 +1,281 @@
+//! Status: all that the faces may see of the running daemon, and the Board it is written on. Problems are logged here
+//! when they open, hourly while open, and when they close (notifications.md OBS-02).
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use serde_json::{Value as Json, json};
+use tokio::sync::watch;
+
+use crate::core::problem::{Problem, Severity};
+
+/// A stage that has work and shows no progress for this long is stuck (PRB-02).
+pub(super) const STUCK_AFTER: Duration = Duration::from_secs(120);
+
+/// While a problem stays open it is logged again this often.
+const SAY_AGAIN: Duration = Duration::from_secs(3600);
+
+/// What must have happened before the daemon is ready (PRB-01).
+const CONDITIONS: &[&str] = &["applications", "configuration", "store"];
+
+/// What the daemon is doing, as the faces see it.
+#[derive(Clone, Debug, Default)]
+pub struct Status {
+    /// Applications governed by the image half.
+    pub applications: usize,
+    /// Applications watched in all.
+    pub watched: usize,
+    /// Images of governed Applications.
+    pub images: usize,
+    /// Images by state (DEC-10).
+    pub images_by_state: BTreeMap<&'static str, usize>,
+    /// Open problems, by what they are about.
+    pub problems: BTreeMap<String, Vec<Problem>>,
+    /// Outbox rows by state.
+    pub outbox: BTreeMap<String, u64>,
+    /// The last pushes: remote, branch, commit, number of applications.
+    pub pushes: Vec<PushLine>,
+    /// Conditions of readiness that are met.
+    pub ready: BTreeSet<&'static str>,
+    /// Conditions of readiness that this process needs.
+    pub needed: BTreeSet<&'static str>,
+    /// A stage with work and no progress, if any.
+    pub stuck: Option<String>,
+    /// Rounds finished since start.
+    pub rounds: u64,
+}
+
+/// One accepted push.
+#[derive(Clone, Debug, Default)]
+#[allow(missing_docs)]
+pub struct PushLine {
+    pub at: String,
+    pub remote: String,
+    pub branch: String,
+    pub commit: String,
+    pub applications: usize,
+}
+
+impl Status {
+    /// Conditions of readiness that are not met yet.
+    pub fn not_ready(&self) -> Vec<&'static str> {
+        self.needed.difference(&self.ready).copied().collect()
+    }
+
+    /// Number of open problems that are at least warnings.
+    pub fn problem_count(&self) -> usize {
+        self.problems.values().flatten().filter(|p| p.severity >= Severity::Warning).count()
+    }
+
+    /// The status as JSON.
+    pub fn to_json(&self) -> Json {
+        json!({
+            "applications": {"governed": self.applications, "watched": self.watched},
+            "images": {"total": self.images, "byState": self.images_by_state},
+            "problems": self.problems.values().flatten().map(problem_json).collect::<Vec<_>>(),
+            "outbox": self.outbox,
+            "pushes": self.pushes.iter().map(|p| json!({
+                "at": p.at, "remote": p.remote, "branch": p.branch, "commit": p.commit,
+                "applications": p.applications,
+            })).collect::<Vec<_>>(),
+            "rounds": self.rounds,
+            "notReady": self.not_ready(),
+            "stuck": self.stuck,
+        })
+    }
+}
+
+/// A problem in the JSON shape of image-updates.md §23.
+pub fn problem_json(problem: &Problem) -> Json {
+    json!({
+        "code": problem.code,
+        "severity": problem.severity.word(),
+        "object": problem.object,
+        "key": problem.key,
+        "line": problem.line,
+        "column": problem.column,
+        "text": problem.text,
+        "hint": problem.hint,
+        "upstreamRejects": problem.upstream_rejects,
+    })
+}
+
+/// Where the daemon's tasks write what the faces see.
+#[derive(Clone)]
+pub struct Board {
+    status: Arc<watch::Sender<Status>>,
+    said: Arc<std::sync::Mutex<BTreeMap<(String, String), Instant>>>,
+    progress: Arc<std::sync::Mutex<Vec<Arc<Progress>>>>,
+}
+
+impl Default for Board {
+    fn default() -> Self {
+        let status = Status { needed: CONDITIONS.iter().copied().collect(), ..Status::default() };
+        Board { status: Arc::new(watch::channel(status).0), said: Arc::default(), progress: Arc::default() }
+    }
+}
+
+impl Board {
+    /// A reader.
+    pub fn subscribe(&self) -> watch::Receiver<Status> {
+        self.status.subscribe()
+    }
+
+    /// The status as it is now.
+    pub fn status(&self) -> Status {
+        let mut status = self.status.borrow().clone();
+        status.stuck = self.stuck();
+        status
+    }
+
+    /// Changes the status.
+    pub fn update(&self, change: impl FnOnce(&mut Status)) {
+        self.status.send_modify(change);
+    }
+
+    /// A condition of readiness is met.
+    pub fn ready(&self, condition: &'static str) {
+        if !self.status.borrow().ready.contains(condition) {
+            self.update(|status| {
+                status.ready.insert(condition);
+            });
+        }
+    }
+
+    /// This process does not need the condition.
+    pub fn not_needed(&self, condition: &'static str) {
+        self.update(|status| {
+            status.needed.remove(condition);
+        });
+    }
+
+    /// Replaces all problems about one thing. New ones are logged, vanished ones are logged as over.
+    pub fn problems(&self, about: &str, problems: Vec<Problem>) {
+        let before = self.status.borrow().problems.get(about).cloned().unwrap_or_default();
+        self.say(about, &before, &problems);
+        if before == problems {
+            return;
+        }
+        self.update(|status| {
+            if problems.is_empty() {
+                status.problems.remove(about);
+            } else {
+                status.problems.insert(about.to_owned(), problems);
+            }
+        });
+    }
+
+    fn say(&self, about: &str, before: &[Problem], now: &[Problem]) {
+        let mut said = self.said.lock().unwrap_or_else(|e| e.into_inner());
+        for problem in now {
+            let key = (about.to_owned(), problem.to_string());
+            let due = said.get(&key).is_none_or(|at| at.elapsed() >= SAY_AGAIN);
+            if due {
+                match problem.severity {
+                    Severity::Error => tracing::error!(code = problem.code, "{problem}"),
+                    Severity::Warning => tracing::warn!(code = problem.code, "{problem}"),
+                    Severity::Info => tracing::debug!(code = problem.code, "{problem}"),
+                }
+                said.insert(key, Instant::now());
+            }
+        }
+        for problem in before.iter().filter(|p| !now.contains(p)) {
+            said.remove(&(about.to_owned(), problem.to_string()));
+            if problem.severity >= Severity::Warning {
+                tracing::info!(code = problem.code, "over: {problem}");
+            }
+        }
+    }
+
+    /// A progress mark for one stage.
+    pub fn stage(&self, name: &'static str) -> Arc<Progress> {
+        let progress =
+            Arc::new(Progress { name, busy: AtomicBool::new(false), since: AtomicU64::new(0), start: Instant::now() });
+        self.progress.lock().unwrap_or_else(|e| e.into_inner()).push(progress.clone());
+        progress
+    }
+
+    fn stuck(&self) -> Option<String> {
+        let stages = self.progress.lock().unwrap_or_else(|e| e.into_inner());
+        stages.iter().find(|stage| stage.idle_with_work() > STUCK_AFTER).map(|stage| stage.name.to_owned())
+    }
+}
+
+/// The progress mark of a stage: it says when it has work and when it gets on with it.
+#[derive(Debug)]
+pub struct Progress {
+    name: &'static str,
+    busy: AtomicBool,
+    /// Milliseconds after `start`.
+    since: AtomicU64,
+    start: Instant,
+}
+
+impl Progress {
+    /// There is work, or it goes on.
+    pub fn working(&self) {
+        self.since.store(self.start.elapsed().as_millis() as u64, Ordering::Relaxed);
+        self.busy.store(true, Ordering::Relaxed);
+    }
+
+    /// Nothing to do.
+    pub fn idle(&self) {
+        self.busy.store(false, Ordering::Relaxed);
+    }
+
+    fn idle_with_work(&self) -> Duration {
+        if !self.busy.load(Ordering::Relaxed) {
+            return Duration::ZERO;
+        }
+        self.start.elapsed().saturating_sub(Duration::from_millis(self.since.load(Ordering::Relaxed)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn prb_01_ready_only_when_everything_needed_is_there() {
+        let board = Board::default();
+        assert_eq!(board.status().not_ready(), ["applications", "configuration", "store"]);
+        board.ready("store");
+        board.not_needed("configuration");
+        assert_eq!(board.status().not_ready(), ["applications"]);
+        board.ready("applications");
+        assert!(board.status().not_ready().is_empty());
+    }
+
+    #[test]
+    fn prb_02_a_stage_with_work_and_no_progress_is_stuck() {
+        let board = Board::default();
+        let stage = board.stage("deliver");
+        assert_eq!(board.status().stuck, None);
+        let old = Progress {
+            name: "observe",
+            busy: AtomicBool::new(true),
+            since: AtomicU64::new(0),
+            start: Instant::now().checked_sub(Duration::from_secs(121)).unwrap(),
+        };
+        assert!(old.idle_with_work() > STUCK_AFTER);
+        old.working();
+        assert!(old.idle_with_work() < STUCK_AFTER);
+        stage.working();
+        assert_eq!(board.status().stuck, None);
+        stage.idle();
+        assert_eq!(stage.idle_with_work(), Duration::ZERO);
+    }
+
+    #[test]
+    fn problems_about_one_thing_replace_each_other() {
+        let board = Board::default();
+        board.problems("a", vec![Problem::error("x", "1"), Problem::info("y", "2")]);
+        board.problems("b", vec![Problem::warning("x", "3")]);
+        assert_eq!(board.status().problem_count(), 2);
+        board.problems("a", vec![]);
+        assert_eq!(board.status().problem_count(), 1);
+        assert_eq!(board.status().to_json()["problems"][0]["text"], "3");
+    }
+}

@@ -1,0 +1,299 @@
+//! The image half's dispatcher: which Applications are looked at when, one round per remote at a time, and what a round
+//! leaves behind: pushes, patches, journal entries, the Board (image-updates.md CYC-1, CYC-5, §22).
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use super::aftermath::{self, Books};
+use super::command::Command;
+use super::follower::Follower;
+use super::round;
+use super::watcher::{Applications, Seen};
+use super::world::World;
+use crate::adapters::cluster::Namespaces;
+use crate::config::annotations;
+use crate::config::settings::NativeAnnotations;
+use crate::core::application::source::normalise_repo_url;
+use crate::core::application::{AppKey, Application};
+use crate::core::update::decision;
+
+/// Changes of Applications are collected this long before their partial round (CYC-5).
+const SETTLE: Duration = Duration::from_millis(500);
+
+/// Rounds of different remotes that run at the same time.
+const AT_ONCE: usize = 8;
+
+/// What a remote's next round is about.
+#[derive(Clone, Debug)]
+enum Scope {
+    All,
+    Some(BTreeSet<AppKey>),
+}
+
+/// Everything that can wake the dispatcher.
+enum Event {
+    Seen(Seen),
+    Command(Command),
+    Ended(String),
+    Due,
+}
+
+/// The dispatcher.
+pub struct Updater {
+    world: World,
+    applications: Applications,
+    /// When each group's whole round is due.
+    next: HashMap<String, Instant>,
+    /// Partial rounds that wait: the group, which Applications, from when on.
+    partial: HashMap<String, (BTreeSet<AppKey>, Instant)>,
+    running: BTreeSet<String>,
+    rounds: JoinSet<String>,
+    books: Arc<Books>,
+    follower: Follower,
+    /// What of an Application decides about its images: a version that leaves it alone causes no look.
+    known: HashMap<AppKey, u64>,
+    complete: bool,
+}
+
+impl Updater {
+    /// A dispatcher over these Applications.
+    pub fn new(world: World, applications: Applications) -> Updater {
+        let books = Arc::new(Books::new(world.clone()));
+        Updater {
+            follower: Follower::new(world.clone()),
+            world,
+            applications,
+            next: HashMap::new(),
+            partial: HashMap::new(),
+            running: BTreeSet::new(),
+            rounds: JoinSet::new(),
+            books,
+            known: HashMap::new(),
+            complete: false,
+        }
+    }
+
+    /// Runs until the token is cancelled; then running rounds are waited for, within the drain's limit.
+    pub async fn run(
+        mut self,
+        mut seen: mpsc::UnboundedReceiver<Seen>,
+        mut commands: mpsc::UnboundedReceiver<Command>,
+        stop: CancellationToken,
+    ) {
+        let progress = self.world.board.stage("update");
+        self.follower.load().await;
+        tokio::select! {
+            _ = stop.cancelled() => return,
+            () = self.world.secrets.known(&self.world.board) => {}
+        }
+        loop {
+            if self.running.is_empty() {
+                progress.idle();
+            }
+            let due = self.next_due();
+            let event = tokio::select! {
+                _ = stop.cancelled() => break,
+                seen = seen.recv() => match seen { Some(seen) => Event::Seen(seen), None => break },
+                command = commands.recv() => match command { Some(command) => Event::Command(command), None => break },
+                Some(ended) = self.rounds.join_next(), if !self.rounds.is_empty() => match ended {
+                    Ok(group) => Event::Ended(group),
+                    Err(error) => {
+                        tracing::error!("a round ended in a defect: {error}");
+                        break;
+                    }
+                },
+                _ = tokio::time::sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => Event::Due,
+            };
+            progress.working();
+            match event {
+                Event::Seen(Seen::Version(app)) => self.version(app).await,
+                Event::Seen(Seen::Gone(key)) => self.gone(&key),
+                Event::Seen(Seen::Complete) => self.completed(),
+                Event::Command(Command::Refresh(key)) => self.look_at(key, Duration::ZERO),
+                Event::Command(Command::RefreshAll) => self.all_due(),
+                Event::Ended(group) => self.ended(&group),
+                Event::Due => {}
+            }
+            self.start_due();
+        }
+        while self.rounds.join_next().await.is_some() {}
+    }
+
+    /// The earliest moment at which something may start.
+    fn next_due(&self) -> Option<Instant> {
+        if !self.complete || self.running.len() >= AT_ONCE {
+            return None;
+        }
+        let whole = self.next.iter().filter(|(group, _)| !self.running.contains(*group)).map(|(_, at)| *at);
+        let partial = self.partial.iter().filter(|(group, _)| !self.running.contains(*group)).map(|(_, (_, at))| *at);
+        whole.chain(partial).min()
+    }
+
+    async fn version(&mut self, app: Arc<Application>) {
+        self.follower.version(&app).await;
+        let print = fingerprint(&app);
+        if self.known.insert(app.key.clone(), print) == Some(print) {
+            return;
+        }
+        let Some(group) = self.group(&app) else {
+            self.books.forget(&app.key);
+            return;
+        };
+        self.next.entry(group).or_insert_with(Instant::now);
+        if self.complete {
+            self.look_at(app.key.clone(), SETTLE);
+        }
+    }
+
+    /// Which rounds an Application belongs to, if this half governs it at all (TEN-1).
+    fn group(&self, app: &Application) -> Option<String> {
+        if governs(&self.world, &app.key) { group_of(app) } else { None }
+    }
+
+    fn gone(&mut self, key: &AppKey) {
+        self.known.remove(key);
+        self.books.forget(key);
+        let alive: BTreeSet<String> = self.applications.all().iter().filter_map(|app| self.group(app)).collect();
+        self.next.retain(|group, _| alive.contains(group));
+    }
+
+    fn completed(&mut self) {
+        if !self.complete {
+            self.complete = true;
+            let governed = self.applications.all().iter().filter(|app| self.group(app).is_some()).count();
+            self.world.board.update(|status| status.applications = governed);
+        }
+    }
+
+    fn all_due(&mut self) {
+        self.next.values_mut().for_each(|at| *at = Instant::now());
+    }
+
+    fn look_at(&mut self, key: AppKey, after: Duration) {
+        let Some(group) = self.applications.by_key(&key).and_then(|app| self.group(&app)) else { return };
+        let entry = self.partial.entry(group).or_insert_with(|| (BTreeSet::new(), Instant::now() + after));
+        entry.0.insert(key);
+    }
+
+    fn ended(&mut self, group: &str) {
+        self.running.remove(group);
+        self.world.metrics.round();
+        self.world.board.update(|status| status.rounds += 1);
+        self.follower.refill(&self.books);
+    }
+
+    /// Starts every round that is due and whose remote is free.
+    fn start_due(&mut self) {
+        if !self.complete {
+            return;
+        }
+        let now = Instant::now();
+        let mut due: BTreeMap<String, Scope> = BTreeMap::new();
+        for (group, (keys, at)) in &self.partial {
+            if *at <= now {
+                due.insert(group.clone(), Scope::Some(keys.clone()));
+            }
+        }
+        for (group, at) in &self.next {
+            if *at <= now {
+                due.insert(group.clone(), Scope::All);
+            }
+        }
+        for (group, scope) in due {
+            if self.running.len() >= AT_ONCE || self.running.contains(&group) {
+                continue;
+            }
+            self.partial.remove(&group);
+            if matches!(scope, Scope::All) {
+                self.reschedule(&group, now);
+            }
+            self.start(group, &scope);
+        }
+    }
+
+    /// The jitter is per remote, so that many remotes do not ask at one moment.
+    fn reschedule(&mut self, group: &str, now: Instant) {
+        match self.world.settings.interval {
+            Some(interval) if !interval.is_zero() => {
+                let jittered = interval.mul_f64(0.9 + 0.2 * fastrand::f64());
+                self.next.insert(group.to_owned(), now + jittered);
+            }
+            // Looked at once per change of configuration.
+            _ => {
+                self.next.insert(group.to_owned(), now + Duration::from_secs(10 * 365 * 86_400));
+            }
+        }
+    }
+
+    fn start(&mut self, group: String, scope: &Scope) {
+        let apps: Vec<Arc<Application>> = match scope {
+            Scope::All => {
+                let all = self.applications.all().into_iter();
+                all.filter(|app| self.group(app).as_ref() == Some(&group)).collect()
+            }
+            Scope::Some(keys) => keys.iter().filter_map(|key| self.applications.by_key(key)).collect(),
+        };
+        if apps.is_empty() {
+            return;
+        }
+        self.running.insert(group.clone());
+        let (world, books) = (self.world.clone(), self.books.clone());
+        self.rounds.spawn(async move {
+            let round = round::look(&world, &apps).await;
+            aftermath::settle(&world, &books, round).await;
+            group
+        });
+    }
+}
+
+/// Whether the image half may manage an Application: its namespace is among the watched ones (SRC-2), and annotations
+/// count at all (OWN-2).
+pub fn governs(world: &World, key: &AppKey) -> bool {
+    let settings = &world.settings;
+    if settings.native_annotations == NativeAnnotations::False {
+        return false;
+    }
+    match Namespaces::parse(&settings.watch_namespaces, &settings.argocd_namespace) {
+        _ if world.offline() => true,
+        Ok(Namespaces::All) => true,
+        Ok(Namespaces::Own(own)) => key.namespace == own,
+        Ok(Namespaces::List(names)) => names.contains(&key.namespace),
+        Err(_) => false,
+    }
+}
+
+/// Which rounds an Application belongs to: the remote it writes to; all that are patched share one. `None` if its
+/// images are not governed.
+pub fn group_of(app: &Application) -> Option<String> {
+    let (settings, _) = annotations::settings(app);
+    let settings = settings?;
+    if settings.method == crate::core::update::Method::Argocd {
+        return Some("cluster".to_owned());
+    }
+    let own = app.sources.iter().find(|source| source.chart.is_none()).map(|source| source.repo_url.as_str());
+    let url = settings.git_repository.as_deref().or(own).unwrap_or_default();
+    Some(normalise_repo_url(url))
+}
+
+/// What of an Application decides about its images: annotations, sources, live images. Not its sync state (DEC-9).
+fn fingerprint(app: &Application) -> u64 {
+    use std::hash::{DefaultHasher, Hash, Hasher};
+    let mut hasher = DefaultHasher::new();
+    app.uid.hash(&mut hasher);
+    for (key, value) in &app.annotations {
+        if key.starts_with("argocd-image-updater.argoproj.io/") || key.starts_with("lynceus.dev/") {
+            (key, value).hash(&mut hasher);
+        }
+    }
+    format!("{:?}", app.sources).hash(&mut hasher);
+    // Which images are live opens the gate; with which tags they run is read when a round looks.
+    let live: BTreeSet<_> = decision::live_images(app).iter().map(|image| image.canonical()).collect();
+    live.hash(&mut hasher);
+    hasher.finish()
+}

@@ -1,0 +1,11 @@
+//! Real servers on loopback: a container registry, Git over HTTPS and SSH, a mail server.
+
+mod git;
+mod registry;
+mod smtp;
+mod sshd;
+
+pub use git::{Fault, GitHttp, Hook, Repository};
+pub use registry::{Access, Image, Pushed, Registry};
+pub use smtp::{Mail, Smtp, SmtpMode};
+pub use sshd::Sshd;
