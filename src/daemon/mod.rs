@@ -13,8 +13,9 @@ use tokio_util::sync::CancellationToken;
 
 use crate::adapters::cluster::{AppEvent, Cluster, DocumentEvent, Namespaces};
 use crate::adapters::services::Service;
-use crate::adapters::store::Store;
+use crate::adapters::store::{Filter, Store};
 use crate::core::application::AppKey;
+use crate::core::notify::row::RowState;
 use crate::core::problem::Problem;
 
 pub mod aftermath;
@@ -386,6 +387,37 @@ async fn follow_projects(
     }
 }
 
+/// What is not accepted and will not heal by itself at once: one problem per service, its words without what changes
+/// from attempt to attempt.
+async fn failing(store: &Store) -> Vec<Problem> {
+    let filter = Filter { state: Some("retry_at".to_owned()), ..Filter::default() };
+    let Ok(rows) = store.rows(filter, MOST_ROWS).await else { return Vec::new() };
+    let mut found: BTreeMap<String, Problem> = BTreeMap::new();
+    for row in rows {
+        let healable = matches!(row.state, RowState::RetryAt { healable: true, .. });
+        // Undefined services have their own problem; a first failure is often the only one.
+        if row.last_error.starts_with("there is no service") || !(healable || row.attempts >= PERSISTENT) {
+            continue;
+        }
+        let text = row.last_error.strip_prefix("attempt ").and_then(|rest| rest.split_once(": ")).map(|(_, text)| text);
+        let text = text.unwrap_or(&row.last_error);
+        let problem = if healable {
+            let hint = "waiting messages are sent as soon as the service, its Secret or the template changes";
+            Problem::error("DeliveryRejected", text).hint(hint)
+        } else {
+            Problem::warning("DeliveryFailing", text).hint("waiting messages are sent when it answers again")
+        };
+        found.entry(row.service.clone()).or_insert(problem.in_object(format!("service {}", row.service)));
+    }
+    found.into_values().collect()
+}
+
+/// So many waiting rows are looked at.
+const MOST_ROWS: usize = 1000;
+
+/// After so many attempts a failure is worth a problem.
+const PERSISTENT: u32 = 3;
+
 /// The outbox's size for the Board; asked of the store when something changed, not by the clock.
 async fn count_outbox(store: Store, board: status::Board, stop: CancellationToken) {
     let mut changes = store.outbox_changes();
@@ -397,6 +429,7 @@ async fn count_outbox(store: Store, board: status::Board, stop: CancellationToke
             }
             board.update(|status| status.outbox = by_state);
         }
+        board.problems("deliveries", failing(&store).await);
         let trouble = store.trouble().map(|(_, text)| Problem::error("StoreFailed", text));
         board.problems("store", trouble.into_iter().collect());
         tokio::select! {
