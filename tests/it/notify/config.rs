@@ -20,7 +20,8 @@ async fn cfg_01_cfg_03_changes_are_effective_and_broken_keys_keep_their_last_goo
     let first = set("template.x", "message: first {{.app.metadata.name}}");
     stage.configure(&first).await;
     stage.secret(&[("slack-token", "xoxb-1")]).await;
-    let mut app = application("web", &[("on-x.hook", ""), ("on-late.hook", ""), ("on-y.slack", "a"), ("on-y.hook", "")]);
+    let mut app =
+        application("web", &[("on-x.hook", ""), ("on-late.hook", ""), ("on-y.slack", "a"), ("on-y.hook", "")]);
     app["status"] = json!({ "health": { "status": "Degraded" } });
     stage.ns.apply_json(app).await;
     stage.house.start().await;

@@ -61,7 +61,8 @@ impl<S: futures::Stream + Unpin> futures::Stream for Unshared<S> {
 #[tokio::test(flavor = "multi_thread")]
 async fn obs_01_wrb_06_two_hundred_applications_at_rest_cost_nothing() {
     const APPLICATIONS: usize = 200;
-    let stage = Stage::new("quiet").await;
+    let (front, calls) = counting_api(ControlPlane::get().await.port()).await;
+    let stage = Stage::through("quiet", front.address().port()).await;
     stage.configure(&stage.services()).await;
     stage.secret(&[("slack-token", "xoxb-1")]).await;
     let subscribed = [("on-sync-failed.slack", "alerts"), ("on-sync-failed.hook", "")];
@@ -76,13 +77,7 @@ async fn obs_01_wrb_06_two_hundred_applications_at_rest_cost_nothing() {
     for app in apps {
         stage.ns.apply_json(app).await;
     }
-    let plane = ControlPlane::get().await;
-    let (front, calls) = counting_api(plane.port()).await;
-    let direct = stage.ns.kubeconfig_for("lynceus").await;
-    let text = std::fs::read_to_string(direct).expect("the kubeconfig");
-    let text = text.replace(&format!("127.0.0.1:{}", plane.port()), &front.address().to_string());
-    let through = stage.house.file("through.kubeconfig", &text);
-    let house = stage.house.with([format!("--kubeconfig={}", through.display())]);
+    let house = &stage.house;
     house.start().await;
     house.until("all are seen", |s| s["applications"]["watched"] == APPLICATIONS).await;
     // One of them is told of, so that every part has worked; then all comes to rest.

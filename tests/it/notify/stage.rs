@@ -33,9 +33,17 @@ pub struct Stage {
 impl Stage {
     /// Everything but a configuration; the daemon does not run yet.
     pub async fn new(name: &str) -> Stage {
-        let ns = ControlPlane::get().await.namespace(name).await;
-        let kubeconfig = ns.apply_deploy("base").await;
+        Stage::through(name, ControlPlane::get().await.port()).await
+    }
+
+    /// The same, with the API server on another port.
+    pub async fn through(name: &str, port: u16) -> Stage {
+        let plane = ControlPlane::get().await;
+        let ns = plane.namespace(name).await;
+        let direct = std::fs::read_to_string(ns.apply_deploy("base").await).expect("a kubeconfig");
         let house = House::new().variable("POD_NAMESPACE", &ns.name);
+        let text = direct.replace(&format!("127.0.0.1:{}", plane.port()), &format!("127.0.0.1:{port}"));
+        let kubeconfig = house.file("kubeconfig", &text);
         let house = house.with([format!("--kubeconfig={}", kubeconfig.display()), "--images=off".to_owned()]);
         let slack = Inbox::start(Manners::default()).await.expect("a receiver");
         let hook = Inbox::start(Manners::default()).await.expect("a receiver");
@@ -149,6 +157,8 @@ fn text(accepted: Accepted) -> String {
 /// Waits until a receiver has accepted at least so many.
 pub async fn accepted(stage: &Stage, inbox: &Inbox, count: usize) -> Vec<String> {
     let there = inbox.wait(PATIENCE, |accepted, _| accepted.len() >= count).await;
-    assert!(there, "{count} messages: {:?}\n{}", texts(inbox), stage.house.log());
+    let log = stage.house.log();
+    let end = log.len().saturating_sub(4000);
+    assert!(there, "{count} messages: {:?}\n{}", texts(inbox), log.get(end..).unwrap_or(&log));
     texts(inbox)
 }

@@ -17,11 +17,8 @@ async fn dlv_02_wrb_01_st_18_a_failed_sync_is_told_once_by_slack_mail_and_webhoo
     );
     stage.configure(&config).await;
     stage.secret(&[("slack-token", "xoxb-1\n"), ("mail", "mail-secret")]).await;
-    let subscribed = [
-        ("on-sync-failed.slack", "alerts"),
-        ("on-sync-failed.email", "ops@example.com"),
-        ("on-sync-failed.hook", ""),
-    ];
+    let subscribed =
+        [("on-sync-failed.slack", "alerts"), ("on-sync-failed.email", "ops@example.com"), ("on-sync-failed.hook", "")];
     stage.ns.apply_json(application("web", &subscribed)).await;
     stage.house.start().await;
 
@@ -29,7 +26,8 @@ async fn dlv_02_wrb_01_st_18_a_failed_sync_is_told_once_by_slack_mail_and_webhoo
     stage.hook.always(Some(lynceus::demo::inbox::Fault::status(503)));
     stage.status("web", synced("Failed", "rev1")).await;
     let key = |revision: &str, to: &str| format!("{revision}:on-sync-failed:{SYNC_FAILED}:{to}");
-    let (slack, email, hook) = (key("rev1", "slack:alerts"), key("rev1", "email:ops@example.com"), key("rev1", "hook:"));
+    let (slack, email, hook) =
+        (key("rev1", "slack:alerts"), key("rev1", "email:ops@example.com"), key("rev1", "hook:"));
     stage.keys("web", &[slack.clone(), email.clone()]).await;
     stage.hook.always(None);
     stage.keys("web", &[slack.clone(), email.clone(), hook.clone()]).await;
