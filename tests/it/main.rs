@@ -9,4 +9,5 @@ mod cli;
 mod cluster;
 mod git;
 mod registry;
+mod notify;
 mod update;
