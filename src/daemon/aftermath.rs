@@ -42,13 +42,14 @@ const SHARED: [&str; 7] = [
 ];
 
 /// Kinds that pass by themselves: announced only after lasting two intervals (EVT-3).
-const TRANSIENT: [&str; 7] = [
+const TRANSIENT: [&str; 8] = [
     "registry-unreachable",
     "registry-rate-limited",
     "listing-incomplete",
     "git-unreachable",
     "push-contention",
     "kubernetes-unavailable",
+    "kubernetes-conflict",
     "internal",
 ];
 
@@ -60,8 +61,8 @@ pub struct Books {
     world: World,
     /// State of each image, by Application.
     states: Mutex<HashMap<AppKey, Vec<State>>>,
-    /// When a trouble was first seen, by subject.
-    since: Mutex<HashMap<String, Instant>>,
+    /// When a trouble was first and last seen, by subject.
+    since: Mutex<HashMap<String, (Instant, Instant)>>,
     /// `committed` events that are to be followed.
     committed: Mutex<Vec<Event>>,
     /// Pushes that the Git host refused: what was pushed, when, and what it said (GIT-10).
@@ -134,9 +135,15 @@ impl Books {
 
     /// Whether a trouble is old enough to be announced.
     fn ripe(&self, subject: &str, kind: &str) -> bool {
+        let (now, pace) = (Instant::now(), self.world.settings.pace());
         let mut since = self.since.lock().unwrap_or_else(|e| e.into_inner());
-        let first = *since.entry(subject.to_owned()).or_insert_with(Instant::now);
-        !TRANSIENT.contains(&kind) || first.elapsed() >= 2 * self.world.settings.pace()
+        let (first, last) = since.entry(subject.to_owned()).or_insert((now, now));
+        // A round without it lies between: it has passed and begins anew.
+        if now - *last > pace.mul_f64(1.5) {
+            *first = now;
+        }
+        *last = now;
+        !TRANSIENT.contains(&kind) || now - *first >= 2 * pace
     }
 }
 
@@ -540,5 +547,5 @@ async fn recover(
         books.since.lock().unwrap_or_else(|e| e.into_inner()).remove(subject);
     }
     let mut since = books.since.lock().unwrap_or_else(|e| e.into_inner());
-    since.retain(|_, first| first.elapsed() < Duration::from_secs(86_400));
+    since.retain(|_, (_, last)| last.elapsed() < Duration::from_secs(86_400));
 }
