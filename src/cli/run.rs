@@ -233,7 +233,12 @@ async fn serve(args: RunArgs, settings: Settings) -> u8 {
     let stop = CancellationToken::new();
     tokio::spawn(wait_for_signal(stop.clone()));
     let (dir, named) = args.state();
-    let (store, mirrors, volatile) = match open_store(dir, named) {
+    // A rehearsal leaves nothing behind that a later start could take for the truth.
+    let opened = match settings.dry_run {
+        true => Store::memory().map(|store| (store, world::cache_home(), None)).map_err(|e| e.to_string()),
+        false => open_store(dir, named),
+    };
+    let (store, mirrors, volatile) = match opened {
         Ok(opened) => opened,
         Err(text) => return fail(1, text),
     };

@@ -229,7 +229,11 @@ async fn notifications(
         tally: world.tally.clone(),
     };
     let deliver_stop = stop.clone();
+    let dry_run = world.settings.dry_run;
     tasks.spawn("deliver", async move {
+        if dry_run {
+            return deliver_stop.cancelled().await;
+        }
         // Rows of services that are not known yet would be parked for a quarter of an hour.
         tokio::select! {
             _ = deliver_stop.cancelled() => return,
