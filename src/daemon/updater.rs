@@ -145,7 +145,9 @@ impl Updater {
             return;
         }
         let Some(group) = self.group(&app) else {
-            self.books.forget(&app.key);
+            // Settings that cannot be used are shown, though nothing is looked at (ANN-5).
+            let own = governs(&self.world, &app.key);
+            self.books.forget(&app.key, if own { annotations::settings(&app).1 } else { Vec::new() });
             return;
         };
         self.next.entry(group).or_insert_with(Instant::now);
@@ -161,7 +163,7 @@ impl Updater {
 
     fn gone(&mut self, key: &AppKey) {
         self.known.remove(key);
-        self.books.forget(key);
+        self.books.forget(key, Vec::new());
         let alive: BTreeSet<String> = self.applications.all().iter().filter_map(|app| self.group(app)).collect();
         self.next.retain(|group, _| alive.contains(group));
     }
