@@ -8,6 +8,6 @@ mod parts;
 mod cli;
 mod cluster;
 mod git;
-mod registry;
 mod notify;
+mod registry;
 mod update;
