@@ -313,6 +313,12 @@ impl Notifications {
         self.problems.extend(found);
     }
 
+    /// The problem of a subscription to no defined trigger (CFG-14).
+    pub fn undefined_trigger(&self, name: &str) -> Problem {
+        let problem = Problem::error("TriggerUndefined", format!("there is no trigger `{name}`"));
+        near(problem, name, self.rules.triggers.keys().map(String::as_str))
+    }
+
     /// The problem of a subscription that names no defined service, with the likeliest cause (CFG-14).
     pub fn undefined_service(&self, name: &str) -> Problem {
         let problem = Problem::error("ServiceUndefined", format!("there is no service `{name}`"));

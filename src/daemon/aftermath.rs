@@ -19,7 +19,7 @@ use crate::core::event::{Event, Kind};
 use crate::core::problem::Problem;
 use crate::core::update::decision::{Change, State};
 use crate::core::update::survey::{ImageReport, Trouble};
-use crate::core::update::{Refresh as Asked, report};
+use crate::core::update::{Method, Refresh as Asked, report};
 
 /// Pushes and refreshes that run at the same time.
 const AT_ONCE: usize = 8;
@@ -156,8 +156,25 @@ fn print_of(planned: &Planned) -> u64 {
     hasher.finish()
 }
 
-/// Finishes a round.
-pub async fn settle(world: &World, books: &Books, round: Round) {
+/// What was announced and never recorded, before a crash or because an answer was lost, is settled before anything else
+/// is written (GIT-15). What cannot be asked now stays open.
+async fn settle_open(world: &World, books: &Books, round: &Round) {
+    for remote in &round.remotes {
+        match committer::settle(world, remote).await {
+            Ok(events) => landed(world, books, &events, &round.looked).await,
+            Err((_, text)) => tracing::warn!("an earlier push waits for its record: {text}"),
+        }
+    }
+    if round.looked.iter().any(|looked| looked.settings.method == Method::Argocd) {
+        match patcher::settle(world).await {
+            Ok(events) => landed(world, books, &events, &round.looked).await,
+            Err(trouble) => tracing::warn!("an earlier patch waits for its record: {}", trouble.text),
+        }
+    }
+}
+
+/// Finishes a round; gives the number of images that failed or were refused.
+pub async fn settle(world: &World, books: &Books, round: Round) -> usize {
     books.note_states(&round);
     let mut troubles = Vec::new();
     for looked in &round.looked {
@@ -175,6 +192,7 @@ pub async fn settle(world: &World, books: &Books, round: Round) {
     let mut updated = 0;
     let mut errors = troubles.len();
     if !world.settings.dry_run {
+        settle_open(world, books, &round).await;
         for (planned, result) in push_all(world, books, &round.plans).await {
             updated += result.outcomes.iter().filter(|o| matches!(o, Outcome::Committed(_))).count();
             errors +=
@@ -199,6 +217,7 @@ pub async fn settle(world: &World, books: &Books, round: Round) {
     world.metrics.failed(errors as u64);
     books.show();
     summary(applications, considered, updated, errors);
+    errors
 }
 
 fn summary(applications: usize, considered: usize, updated: usize, errors: usize) {

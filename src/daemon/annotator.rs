@@ -12,10 +12,11 @@ use tokio_util::sync::CancellationToken;
 use super::metrics::Metrics;
 use super::status::Board;
 use super::watcher::Applications;
-use crate::adapters::cluster::{self, Cluster};
+use crate::adapters::cluster::{self, Access, Cluster};
 use crate::adapters::store::Store;
-use crate::core::application::AppKey;
-use crate::core::notify::{STATE_ANNOTATION, ledger, shown_upstream};
+use crate::core::application::{AppKey, Application};
+use crate::core::notify::ledger::{self, Ledger};
+use crate::core::notify::{STATE_ANNOTATION, shown_upstream};
 use crate::core::problem::Problem;
 use crate::core::retry::Retry;
 
@@ -31,6 +32,8 @@ pub struct Annotator {
     pub cluster: Cluster,
     /// Ledgers.
     pub store: Store,
+    /// The control plane's namespace.
+    pub namespace: String,
     /// The versions as last seen.
     pub applications: Applications,
     /// For faces.
@@ -44,18 +47,17 @@ impl Annotator {
     /// (DLV-09). On the way out, what is due is still written, within the drain's limit.
     pub async fn run(self, mut changed: mpsc::UnboundedReceiver<AppKey>, stop: CancellationToken) {
         let progress = self.board.stage("write back");
+        self.ask_permission().await;
         let mut due: BTreeMap<AppKey, (Instant, u32)> = BTreeMap::new();
         loop {
-            if due.is_empty() {
-                progress.idle();
-            }
+            // Waiting for a later moment is no standstill.
+            progress.idle();
             let next = due.values().map(|(at, _)| *at).min();
             tokio::select! {
                 _ = stop.cancelled() => break,
                 key = changed.recv() => match key {
                     Some(key) => {
                         due.entry(key).or_insert((Instant::now() + COALESCE, 0));
-                        progress.working();
                     }
                     None => break,
                 },
@@ -84,15 +86,14 @@ impl Annotator {
     /// One Application; the wait before it is tried again, if it must be.
     async fn write(&self, key: &AppKey, failures: u32) -> Option<Duration> {
         let app = self.applications.by_key(key)?;
-        let mut known = match self.store.ledger(&app.uid).await {
+        let known = match self.store.ledger(&app.uid).await {
             Ok(ledger) => ledger,
             Err(error) => {
                 tracing::warn!(app = %key, "the state annotation waits: {error}");
                 return Some(Duration::from_secs(5));
             }
         };
-        known.marks.retain(|key, _| shown_upstream(key));
-        let text = ledger::export(&known, |_| false);
+        let text = text(known);
         if same(app.annotation(STATE_ANNOTATION), text.as_deref()) {
             return None;
         }
@@ -106,6 +107,26 @@ impl Annotator {
         }
     }
 
+    /// Says at the start that annotations cannot be written (WRB-04); what cannot be asked shows when it is tried.
+    async fn ask_permission(&self) {
+        let wanted = Access {
+            verb: "patch",
+            group: "argoproj.io",
+            resource: "applications",
+            namespace: Some(self.namespace.clone()),
+            name: None,
+        };
+        if let Ok(false) = self.cluster.can(&wanted).await {
+            self.denied(format!("not permitted: {wanted}"));
+        }
+    }
+
+    fn denied(&self, text: String) {
+        let problem = Problem::error("AnnotationWriteDenied", text)
+            .hint("grant patch on applications, or start with --write-state-annotation=false");
+        self.board.problems("state annotation", vec![problem]);
+    }
+
     fn failed(&self, key: &AppKey, failures: u32, error: &cluster::Error) -> Option<Duration> {
         self.metrics.annotation_patched(false);
         // The object is gone, or another one has its name: what was told of it need not be written anywhere.
@@ -113,14 +134,23 @@ impl Annotator {
             return None;
         }
         if error.retry() == Retry::Never {
-            let problem = Problem::error("AnnotationWriteDenied", error.to_string())
-                .hint("grant patch on applications, or start with --write-state-annotation=false");
-            self.board.problems("state annotation", vec![problem]);
+            self.denied(error.to_string());
             return Some(Duration::from_secs(600));
         }
         tracing::debug!(app = %key, "the state annotation is tried again: {error}");
         Some(Duration::from_secs(2).saturating_mul(1 << failures.min(8)).min(Duration::from_secs(300)))
     }
+}
+
+/// What the annotation should say of a ledger.
+fn text(mut known: Ledger) -> Option<String> {
+    known.marks.retain(|key, _| shown_upstream(key));
+    ledger::export(&known, |_| false)
+}
+
+/// Whether the Application's annotation says what its ledger does.
+pub fn up_to_date(app: &Application, known: Ledger) -> bool {
+    same(app.annotation(STATE_ANNOTATION), text(known).as_deref())
 }
 
 /// Whether the annotation already says this; the order of its keys does not matter.

@@ -5,6 +5,7 @@ use std::sync::Mutex;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
+use prometheus_client::collector::Collector;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -18,19 +19,6 @@ use super::status::Status;
 struct Evaluated {
     name: String,
     triggered: String,
-}
-
-#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
-struct Delivered {
-    trigger: String,
-    service: String,
-    succeeded: String,
-}
-
-#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
-struct Attempted {
-    service: String,
-    class: String,
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
@@ -63,10 +51,7 @@ struct GitOperation {
 pub struct Metrics {
     registry: Mutex<Registry>,
     evaluations: Family<Evaluated, Counter>,
-    deliveries: Family<Delivered, Counter>,
-    attempts: Family<Attempted, Counter>,
     eval_seconds: Histogram,
-    delivery_seconds: Histogram,
     outbox: Family<State, Gauge>,
     images: Family<State, Gauge>,
     problems: Family<Kind, Gauge>,
@@ -96,10 +81,7 @@ impl Default for Metrics {
         let metrics = Metrics {
             registry: Mutex::new(Registry::default()),
             evaluations: Family::default(),
-            deliveries: Family::default(),
-            attempts: Family::default(),
             eval_seconds: short_times(),
-            delivery_seconds: long_times(),
             outbox: Family::default(),
             images: Family::default(),
             problems: Family::default(),
@@ -124,10 +106,7 @@ impl Metrics {
     fn register(&self) {
         let mut r = self.registry.lock().unwrap_or_else(|e| e.into_inner());
         r.register("argocd_notifications_trigger_eval", "Trigger evaluations", self.evaluations.clone());
-        r.register("argocd_notifications_deliveries", "Deliveries", self.deliveries.clone());
-        r.register("lynceus_notifications_attempts", "Attempts by outcome", self.attempts.clone());
         r.register("lynceus_notifications_eval_seconds", "One evaluation", self.eval_seconds.clone());
-        r.register("lynceus_notifications_delivery_seconds", "From seen to delivered", self.delivery_seconds.clone());
         r.register("lynceus_notifications_outbox_events", "Rows by state", self.outbox.clone());
         r.register("lynceus_notifications_annotation_patches", "State annotation", self.annotation_patches.clone());
         r.register(
@@ -160,15 +139,9 @@ impl Metrics {
         }
     }
 
-    /// One attempt ended; `delivered` is the time since the event if it was the last one.
-    pub fn attempted(&self, trigger: &str, service: &str, class: &str, delivered: Option<Duration>) {
-        let succeeded = delivered.is_some().to_string();
-        let labels = Delivered { trigger: trigger.to_owned(), service: service.to_owned(), succeeded };
-        self.deliveries.get_or_create(&labels).inc();
-        self.attempts.get_or_create(&Attempted { service: service.to_owned(), class: class.to_owned() }).inc();
-        if let Some(since) = delivered {
-            self.delivery_seconds.observe(since.as_secs_f64());
-        }
+    /// Adds figures that somebody else keeps.
+    pub fn collect(&self, figures: impl Collector) {
+        self.registry.lock().unwrap_or_else(|e| e.into_inner()).register_collector(Box::new(figures));
     }
 
     /// One patch of a state annotation.
@@ -227,6 +200,7 @@ impl Metrics {
         for (state, number) in &status.images_by_state {
             self.images.get_or_create(&State { state: (*state).to_owned() }).set(*number as i64);
         }
+        self.outbox.clear();
         for (state, number) in &status.outbox {
             self.outbox.get_or_create(&State { state: state.clone() }).set(*number as i64);
         }
@@ -245,17 +219,31 @@ impl Metrics {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::daemon::delivery::{Exposition, Tally};
 
     #[test]
     fn section_22_upstream_names_are_kept() {
         let metrics = Metrics::default();
         metrics.evaluated(&[("on-x".into(), true)], Duration::from_millis(1));
-        metrics.attempted("on-x", "slack", "done", Some(Duration::from_secs(1)));
+        let tally = std::sync::Arc::new(Tally::default());
+        tally.attempted("slack", "accepted");
+        tally.delivered("on-x", "slack", true);
+        tally.done("slack", jiff::Timestamp::UNIX_EPOCH, Duration::from_secs(1));
+        tally.dead("hook", "rejected");
+        tally.set_open_breakers(vec!["https://hook".into()]);
+        metrics.collect(Exposition(tally));
         metrics.updated(2);
         let text = metrics.text(&Status { applications: 3, ..Status::default() });
         for line in [
             "argocd_notifications_trigger_eval_total{name=\"on-x\",triggered=\"true\"} 1",
             "argocd_notifications_deliveries_total{trigger=\"on-x\",service=\"slack\",succeeded=\"true\"} 1",
+            "lynceus_notifications_attempts_total{service=\"slack\",class=\"accepted\"} 1",
+            "lynceus_notifications_dead_total{service=\"hook\",reason=\"rejected\"} 1",
+            "lynceus_notifications_delivery_seconds_bucket{le=\"0.5\",service=\"slack\"} 0",
+            "lynceus_notifications_delivery_seconds_bucket{le=\"1.0\",service=\"slack\"} 1",
+            "lynceus_notifications_delivery_seconds_count{service=\"slack\"} 1",
+            "lynceus_notifications_last_success_timestamp_seconds{service=\"slack\"} 0",
+            "lynceus_notifications_breaker_open{endpoint=\"https://hook\"} 1",
             "argocd_image_updater_images_updated_total 2",
             "argocd_image_updater_applications_watched_total 3",
         ] {

@@ -33,6 +33,7 @@ pub mod poller;
 pub mod round;
 pub mod rules;
 pub mod status;
+pub mod undefined;
 pub mod updater;
 pub mod watcher;
 pub mod world;
@@ -70,7 +71,11 @@ pub struct Handle {
 impl Handle {
     /// The status as it is now.
     pub fn status(&self) -> Status {
-        self.world.board.status()
+        let mut status = self.world.board.status();
+        if self.world.tally.idle() > status::STUCK_AFTER {
+            status.stuck.get_or_insert_with(|| "deliver".to_owned());
+        }
+        status
     }
 
     /// Metrics as OpenMetrics text.
@@ -101,11 +106,13 @@ pub async fn start(
     stop: CancellationToken,
 ) -> Result<(Handle, JoinSet<&'static str>), crate::adapters::store::Error> {
     let Parts { world, store, applications: events, documents, watched } = parts;
+    world.metrics.collect(delivery::Exposition(world.tally.clone()));
     let applications = Applications::default();
     let (commands, command_receiver) = mpsc::unbounded_channel();
     let handle = Handle { world: world.clone(), applications: applications.clone(), commands };
     let mut tasks = Tasks { set: JoinSet::new(), stop: stop.clone() };
     let mut listeners = Vec::new();
+    let (project_news, changed_projects) = mpsc::unbounded_channel();
     if world.settings.images {
         let (sender, seen) = mpsc::unbounded_channel();
         listeners.push(sender);
@@ -124,12 +131,13 @@ pub async fn start(
         Some(documents) => {
             let (sender, seen) = mpsc::unbounded_channel();
             listeners.push(sender);
-            notifications(&mut tasks, &world, &store, &applications, documents, seen).await?;
+            let sources = Sources { documents, seen, changed_projects };
+            notifications(&mut tasks, &world, &store, &applications, sources).await?;
         }
         None => world.board.not_needed("configuration"),
     }
     if let Some(cluster) = world.cluster.clone().filter(|_| !world.offline()) {
-        tasks.spawn("projects", follow_projects(cluster, world.clone(), watched, stop.clone()));
+        tasks.spawn("projects", follow_projects(cluster, world.clone(), watched, project_news, stop.clone()));
     }
     world.board.ready("store");
     let board = world.board.clone();
@@ -161,24 +169,33 @@ impl Tasks {
     }
 }
 
+/// What the notification half listens to.
+struct Sources {
+    documents: BoxStream<'static, Documents>,
+    seen: mpsc::UnboundedReceiver<watcher::Seen>,
+    changed_projects: mpsc::UnboundedReceiver<String>,
+}
+
 async fn notifications(
     tasks: &mut Tasks,
     world: &World,
     store: &Store,
     applications: &Applications,
-    documents: BoxStream<'static, Documents>,
-    seen: mpsc::UnboundedReceiver<watcher::Seen>,
+    sources: Sources,
 ) -> Result<(), crate::adapters::store::Error> {
+    let Sources { documents, seen, changed_projects } = sources;
+    let clock = delivery::Clock::start(Timestamp::now());
     let epoch = store.claim().await?;
     let stop = tasks.stop.clone();
     let rules = Arc::new(watch::channel(Arc::new(Compiled::default())).0);
-    let (services, service_receiver) = watch::channel(Arc::new(delivery::Services::new()));
+    let (services, mut service_receiver) = watch::channel(Arc::new(delivery::Services::new()));
     let follower = rules::Follower {
         rules: rules.clone(),
         store: store.clone(),
         board: world.board.clone(),
         catalog: world.settings.catalog,
         object: format!("ConfigMap {}/{}", world.settings.argocd_namespace, world.settings.config_map_name),
+        clock,
     };
     tasks.spawn("configuration", follower.run(documents, stop.clone()));
     tasks.spawn("services", keep_services(rules.subscribe(), services, world.http.clone(), stop.clone()));
@@ -191,6 +208,8 @@ async fn notifications(
         commits: CommitSource::of(world.clone()),
         board: world.board.clone(),
         metrics: world.metrics.clone(),
+        clock,
+        undefined: Arc::default(),
         annotate: annotate.clone(),
     };
     let renderer = evaluator.clone();
@@ -202,15 +221,24 @@ async fn notifications(
     let executor = delivery::Parts {
         store: store.clone(),
         epoch,
-        services: service_receiver,
+        services: service_receiver.clone(),
         render,
-        clock: delivery::Clock::start(Timestamp::now()),
+        clock,
         caps: delivery::Caps::default(),
         told,
         tally: world.tally.clone(),
     };
     let deliver_stop = stop.clone();
+    let dry_run = world.settings.dry_run;
     tasks.spawn("deliver", async move {
+        if dry_run {
+            return deliver_stop.cancelled().await;
+        }
+        // Rows of services that are not known yet would be parked for a quarter of an hour.
+        tokio::select! {
+            _ = deliver_stop.cancelled() => return,
+            first = service_receiver.changed() => if first.is_err() { return },
+        }
         if let Err(error) = delivery::run(executor, deliver_stop).await {
             tracing::error!("delivery ended: {error}");
         }
@@ -229,12 +257,16 @@ async fn notifications(
     });
     let admission = admission(world);
     let workers = world.settings.processors;
-    tasks.spawn("evaluate", notifier::run(evaluator, seen, applications.clone(), admission, workers, stop.clone()));
+    tasks.spawn(
+        "evaluate",
+        notifier::run(evaluator, seen, changed_projects, applications.clone(), admission, workers, stop.clone()),
+    );
     match world.cluster.clone().filter(|_| world.settings.write_state_annotation && !world.offline()) {
         Some(cluster) if !world.settings.dry_run => {
             let annotator = annotator::Annotator {
                 cluster,
                 store: store.clone(),
+                namespace: world.settings.argocd_namespace.clone(),
                 applications: applications.clone(),
                 board: world.board.clone(),
                 metrics: world.metrics.clone(),
@@ -290,13 +322,17 @@ async fn drain(mut receiver: mpsc::UnboundedReceiver<AppKey>, stop: Cancellation
     }
 }
 
-/// Rebuilds the services whenever the configuration changes.
+/// Builds the services once the configuration is known, and again whenever it changes.
 async fn keep_services(
     mut rules: watch::Receiver<Arc<Compiled>>,
     services: watch::Sender<Arc<delivery::Services>>,
     http: crate::adapters::http::Http,
     stop: CancellationToken,
 ) {
+    tokio::select! {
+        _ = stop.cancelled() => return,
+        loaded = rules.wait_for(|compiled| compiled.loaded) => if loaded.is_err() { return },
+    }
     loop {
         let compiled = rules.borrow_and_update().clone();
         let built: delivery::Services = compiled
@@ -313,7 +349,13 @@ async fn keep_services(
     }
 }
 
-async fn follow_projects(cluster: Cluster, world: World, watched: Namespaces, stop: CancellationToken) {
+async fn follow_projects(
+    cluster: Cluster,
+    world: World,
+    watched: Namespaces,
+    news: mpsc::UnboundedSender<String>,
+    stop: CancellationToken,
+) {
     let mut events = std::pin::pin!(cluster.projects(&watched));
     loop {
         let event = tokio::select! {
@@ -325,10 +367,17 @@ async fn follow_projects(cluster: Cluster, world: World, watched: Namespaces, st
             None => return,
             Some(DocumentEvent::Applied(project)) => {
                 let key = (project.namespace.clone(), project.name.clone());
-                projects.insert(key, Arc::new(notifier::Project::of(project.object)));
+                let project = Arc::new(notifier::Project::of(project.object));
+                let name = key.1.clone();
+                let before = projects.insert(key, project.clone());
+                if before.is_none_or(|before| before.annotations != project.annotations) {
+                    // Nobody listens where the notification half is off.
+                    let _ = news.send(name);
+                }
             }
             Some(DocumentEvent::Deleted(namespace, name)) => {
-                projects.remove(&(namespace, name));
+                projects.remove(&(namespace, name.clone()));
+                let _ = news.send(name);
             }
             Some(DocumentEvent::Undecodable(problem)) => world.board.problems("project", vec![problem]),
             Some(DocumentEvent::Down(text)) => {

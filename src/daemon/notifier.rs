@@ -1,7 +1,7 @@
 //! The notification half's dispatcher: every observed version of every Application is evaluated in order, and what it
 //! gives is one durable write; nothing is sent here (notifications.md §9.2).
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::{Arc, RwLock};
 use std::time::Duration;
@@ -11,11 +11,13 @@ use jiff::tz::TimeZone;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
+use super::annotator;
 use super::commits::CommitSource;
-use super::delivery::{Rendered, Unrendered};
+use super::delivery::{Clock, Rendered, Unrendered};
 use super::metrics::Metrics;
 use super::rules::Compiled;
 use super::status::{Board, Progress};
+use super::undefined::Undefined;
 use super::watcher::{Applications, Seen};
 use crate::adapters::store::{Plan, Store};
 use crate::core::application::{AppKey, Application};
@@ -31,6 +33,9 @@ const CLOCK: Duration = Duration::from_secs(60);
 
 /// The first wait after a version could not be evaluated; doubles to a minute.
 const AGAIN: Duration = Duration::from_millis(250);
+
+/// The list of undefined names is told so long after it has changed, once for all that change it.
+const GATHER: Duration = Duration::from_millis(500);
 
 /// A watched AppProject.
 #[derive(Clone, Debug, Default)]
@@ -70,6 +75,10 @@ pub struct Evaluator {
     pub board: Board,
     /// Counters.
     pub metrics: Arc<Metrics>,
+    /// The outbox's time; users' languages see the machine's.
+    pub clock: Clock,
+    /// Undefined names in use.
+    pub undefined: Arc<Undefined>,
     /// Told the Application whose annotation may have to follow.
     pub annotate: mpsc::UnboundedSender<AppKey>,
 }
@@ -145,15 +154,19 @@ impl Evaluator {
             &compiled.notifications.rules,
             &ledger,
             || self.facts(app, &compiled, commits.clone(), false),
-            Timestamp::now().as_second(),
+            self.clock.now(),
         );
         self.metrics.evaluated(&evaluation.evaluated, started.elapsed());
-        self.report(app, &compiled, &mut evaluation);
+        self.report(app, &mut evaluation);
         let wanted: Vec<String> = evaluation.wanted.iter().filter(|id| !commits.contains_key(*id)).cloned().collect();
         if !wanted.is_empty() {
             return Ok(wanted);
         }
         if evaluation.changes.is_empty() && evaluation.rows.is_empty() && ledger.known {
+            // Written back when somebody else has changed it, or a former process did not get to it (ST-18).
+            if !annotator::up_to_date(app, ledger) {
+                let _ = self.annotate.send(app.key.clone());
+            }
             return Ok(Vec::new());
         }
         self.suffix_reused_ids(&mut evaluation.rows).await?;
@@ -193,17 +206,20 @@ impl Evaluator {
         Ok(())
     }
 
-    fn report(&self, app: &Application, compiled: &Compiled, evaluation: &mut Evaluation) {
-        let mut problems = std::mem::take(&mut evaluation.problems);
-        let mut undefined = BTreeSet::new();
-        for row in &evaluation.rows {
-            if !compiled.notifications.services.contains_key(&row.service) && undefined.insert(row.service.clone()) {
-                problems.push(compiled.notifications.undefined_service(&row.service).in_object(app.label()));
-            }
-        }
-        if !problems.is_empty() || evaluation.skipped.is_none() {
+    fn report(&self, app: &Application, evaluation: &mut Evaluation) {
+        let problems = std::mem::take(&mut evaluation.problems);
+        // A version that is left alone says nothing about what earlier ones showed.
+        if notify::skip(app).is_none() || !problems.is_empty() {
             self.board.problems(&format!("notify {}", app.key), problems);
         }
+        if notify::skip(app).is_none() {
+            self.undefined.set(&app.key, &evaluation.undefined_triggers, &evaluation.undefined_services);
+        }
+    }
+
+    fn report_undefined(&self) {
+        let compiled = self.rules.borrow().clone();
+        self.board.problems("notifications undefined names", self.undefined.problems(&compiled.notifications));
     }
 
     /// Renders a row that was planned without its text (TPL-09, HLP-05). A failed look-up gives a placeholder, never a
@@ -240,11 +256,12 @@ impl Evaluator {
     }
 }
 
-/// Passes versions to workers by hash of the UID: order per Application, parallel across Applications. Ends with the
-/// token.
+/// Passes versions to workers by hash of the UID: order per Application, parallel across Applications. Nothing is
+/// evaluated before the configuration is known. Ends with the token.
 pub async fn run(
     evaluator: Evaluator,
     mut seen: mpsc::UnboundedReceiver<Seen>,
+    mut projects: mpsc::UnboundedReceiver<String>,
     applications: Applications,
     admits: impl Fn(&AppKey) -> bool,
     workers: usize,
@@ -252,7 +269,10 @@ pub async fn run(
 ) {
     let progress = evaluator.board.stage("evaluate");
     let mut rules = evaluator.rules.clone();
-    rules.mark_unchanged();
+    tokio::select! {
+        _ = stop.cancelled() => return,
+        loaded = rules.wait_for(|compiled| compiled.loaded) => if loaded.is_err() { return },
+    }
     let mut tasks = tokio::task::JoinSet::new();
     let queues: Vec<mpsc::UnboundedSender<Arc<Application>>> = (0..workers.max(1))
         .map(|_| {
@@ -272,13 +292,28 @@ pub async fn run(
     };
     let mut clock = tokio::time::interval(CLOCK);
     clock.tick().await;
+    let mut report_at: Option<tokio::time::Instant> = None;
     loop {
         tokio::select! {
             _ = stop.cancelled() => break,
+            _ = evaluator.undefined.changed.notified() => {
+                report_at.get_or_insert_with(|| tokio::time::Instant::now() + GATHER);
+            }
+            _ = tokio::time::sleep_until(report_at.unwrap_or_else(tokio::time::Instant::now)), if report_at.is_some() => {
+                report_at = None;
+                evaluator.report_undefined();
+            }
+            // Its subscriptions may have changed (SUB-10, SUB-12).
+            Some(project) = projects.recv() => {
+                applications.all().into_iter().filter(|app| app.project == project).for_each(&pass_on);
+            }
             next = seen.recv() => match next {
                 None => break,
                 Some(Seen::Version(app)) => pass_on(app),
-                Some(Seen::Gone(key)) => evaluator.board.problems(&format!("notify {key}"), Vec::new()),
+                Some(Seen::Gone(key)) => {
+                    evaluator.board.problems(&format!("notify {key}"), Vec::new());
+                    evaluator.undefined.gone(&key);
+                }
                 Some(Seen::Complete) => {}
             },
             changed = rules.changed() => {
@@ -286,6 +321,7 @@ pub async fn run(
                     break;
                 }
                 applications.all().into_iter().for_each(&pass_on);
+                evaluator.undefined.changed.notify_one();
             }
             _ = clock.tick() => {
                 if rules.borrow().reads_clock {

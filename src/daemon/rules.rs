@@ -9,6 +9,7 @@ use futures::{Stream, StreamExt};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+use super::delivery::Clock;
 use super::status::Board;
 use crate::adapters::store::Store;
 use crate::config::notifications::{self, CatalogMode, Notifications};
@@ -27,16 +28,19 @@ pub struct Compiled {
     pub secrets: Map,
     /// Some condition reads the clock (EXP-04).
     pub reads_clock: bool,
+    /// The documents were read; before that nothing is known of what people want.
+    pub loaded: bool,
 }
 
 impl Default for Compiled {
     fn default() -> Self {
-        Compiled { notifications: Notifications::default(), secrets: Map::new(MapKind::Bytes), reads_clock: false }
+        let (notifications, secrets) = (Notifications::default(), Map::new(MapKind::Bytes));
+        Compiled { notifications, secrets, reads_clock: false, loaded: false }
     }
 }
 
 /// The two documents, as far as they exist (CFG-02: a missing one is empty).
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Documents {
     /// The ConfigMap's entries.
     pub config: Option<BTreeMap<String, String>>,
@@ -56,7 +60,8 @@ pub fn compile(documents: &Documents, last_good: &BTreeMap<String, String>, cata
         .values()
         .flat_map(|trigger| &trigger.conditions)
         .any(|c| c.when.as_ref().is_some_and(|p| p.reads_clock()));
-    Compiled { notifications, secrets: crate::adapters::services::template_secrets(secret), reads_clock }
+    let secrets = crate::adapters::services::template_secrets(secret);
+    Compiled { notifications, secrets, reads_clock, loaded: true }
 }
 
 /// Follows the documents and publishes what they compile to.
@@ -71,6 +76,15 @@ pub struct Follower {
     pub catalog: CatalogMode,
     /// Names the ConfigMap or file in problems.
     pub object: String,
+    /// The outbox's time.
+    pub clock: Clock,
+}
+
+/// What the texts of messages depend on: templates, `context`, the Secret.
+fn rendering(documents: &Documents) -> (BTreeMap<&str, &str>, Option<&BTreeMap<String, Secret>>) {
+    let keys = documents.config.iter().flatten();
+    let keys = keys.filter(|(key, _)| key.starts_with("template.") || *key == "context");
+    (keys.map(|(key, source)| (key.as_str(), source.as_str())).collect(), documents.secret.as_ref())
 }
 
 impl Follower {
@@ -83,12 +97,16 @@ impl Follower {
                 BTreeMap::new()
             }
         };
+        let mut before: Option<Documents> = None;
         loop {
             let next = tokio::select! {
                 _ = stop.cancelled() => return,
                 next = documents.next() => next,
             };
             let Some(next) = next else { return };
+            if before.as_ref() == Some(&next) {
+                continue;
+            }
             let mut compiled = compile(&next, &last_good, self.catalog);
             for problem in &mut compiled.notifications.problems {
                 problem.object.clone_from(&self.object);
@@ -102,9 +120,12 @@ impl Follower {
                 "configuration applied"
             );
             self.rules.send_replace(Arc::new(compiled));
-            if let Err(error) = self.store.heal(None, true, jiff::Timestamp::now()).await {
+            // A changed service is brought forward where services are replaced; this is for what is rendered again.
+            let changed = before.as_ref().is_none_or(|before| rendering(before) != rendering(&next));
+            if changed && let Err(error) = self.store.heal(None, true, self.clock.now()).await {
                 tracing::warn!("parked deliveries stay parked: {error}");
             }
+            before = Some(next);
             self.board.ready("configuration");
         }
     }

@@ -12,7 +12,7 @@ use tokio::sync::watch;
 use crate::core::problem::{Problem, Severity};
 
 /// A stage that has work and shows no progress for this long is stuck (PRB-02).
-const STUCK_AFTER: Duration = Duration::from_secs(120);
+pub(super) const STUCK_AFTER: Duration = Duration::from_secs(120);
 
 /// While a problem stays open it is logged again this often.
 const SAY_AGAIN: Duration = Duration::from_secs(3600);

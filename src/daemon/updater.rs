@@ -88,6 +88,10 @@ impl Updater {
     ) {
         let progress = self.world.board.stage("update");
         self.follower.load().await;
+        tokio::select! {
+            _ = stop.cancelled() => return,
+            () = self.world.secrets.known(&self.world.board) => {}
+        }
         loop {
             if self.running.is_empty() {
                 progress.idle();

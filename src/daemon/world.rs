@@ -20,6 +20,9 @@ use crate::config::settings::{Settings, Source};
 use crate::core::problem::Problem;
 use crate::core::template::{Functions, Template};
 
+/// The Secrets with access to repositories were read, or cannot be.
+const SECRETS_KNOWN: &str = "repository secrets";
+
 /// Everything a round works with. Cloning is cheap.
 #[derive(Clone)]
 pub struct World {
@@ -149,6 +152,15 @@ impl Secrets {
         Ok(Secrets::Files(Arc::new(found)))
     }
 
+    /// Waits until it is known what there is: a round before that would find no credentials and say so.
+    pub async fn known(&self, board: &Board) {
+        if let Secrets::Cluster(..) = self {
+            let mut status = board.subscribe();
+            // An error means that nobody writes the Board any more: the process ends.
+            let _ = status.wait_for(|status| status.ready.contains(SECRETS_KNOWN)).await;
+        }
+    }
+
     /// Follows the cluster's repository Secrets until the token is cancelled; `ready` is told when the first list is
     /// complete. Commands that look once stop at that moment.
     pub async fn follow(&self, namespace: &str, board: &Board, once: bool, stop: CancellationToken) {
@@ -170,6 +182,7 @@ impl Secrets {
                 }
                 Some(DocumentEvent::Ready) => {
                     board.problems("repository secrets", Vec::new());
+                    board.ready(SECRETS_KNOWN);
                     if once {
                         return;
                     }
@@ -179,6 +192,7 @@ impl Secrets {
                     let problem = Problem::warning("kubernetes-unavailable", text)
                         .hint("without these Secrets only git:secret:… and public repositories can be used");
                     board.problems("repository secrets", vec![problem]);
+                    board.ready(SECRETS_KNOWN);
                     if once {
                         return;
                     }

@@ -8,4 +8,5 @@ mod parts;
 mod cli;
 mod cluster;
 mod git;
+mod registry;
 mod update;

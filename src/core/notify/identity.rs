@@ -62,32 +62,40 @@ fn hash(fields: &[&str]) -> String {
 mod tests {
     use super::*;
 
+    fn vectors() -> serde_json::Value {
+        let text = include_str!("../../../tests/fixtures/notify/state_annotation_10_1.json");
+        serde_json::from_str(text).unwrap()
+    }
+
     #[test]
     fn section_10_1_hash_vectors() {
-        for (when, hash) in [
-            ("true", "X_5TO4MPCKAyY0ipFgr6_IraRNs"),
-            ("app.metadata.deletionTimestamp != nil", "BmlU8P6R19BGtNv5gj8udVypmxQ"),
-            ("app.status.health.status == 'Degraded'", "zoG5zUjYGjimkwCGgIQGjx1hO5s"),
-            ("app.status.operationState.phase in ['Succeeded']", "zxM90Et6k4Elb1-fHdjtDJq0xR0"),
-            ("", "2jmj7l5rSw0yVb_vlWAYkK_YBwk"),
-        ] {
-            assert_eq!(condition_hash(when), hash, "{when}");
+        let vectors = vectors();
+        let hashes = vectors["hashes"].as_array().unwrap();
+        assert_eq!(hashes.len(), 10);
+        for row in hashes {
+            assert_eq!(condition_hash(row["when"].as_str().unwrap()), row["hash"].as_str().unwrap(), "{}", row["case"]);
         }
     }
 
     #[test]
     fn section_10_1_state_key_vectors() {
-        let on_x = "[0].zxM90Et6k4Elb1-fHdjtDJq0xR0";
-        for (parts, key) in [
-            (
-                ["abc123", "", "on-deployed", "[0].qyWrLKXYec9qR5FVB0ylUEJLjFg", "slack", "my-channel"],
-                "abc123:on-deployed:[0].qyWrLKXYec9qR5FVB0ylUEJLjFg:slack:my-channel",
-            ),
-            (["", "", "on-x", on_x, "hook", ""], "on-x:[0].zxM90Et6k4Elb1-fHdjtDJq0xR0:hook:"),
-            (["r1", "team-a", "on-x", on_x, "slack", "c"], "r1:team-a:on-x:[0].zxM90Et6k4Elb1-fHdjtDJq0xR0:slack:c"),
-        ] {
-            let [once, namespace, trigger, condition, service, recipient] = parts;
-            assert_eq!(state_key(once, namespace, trigger, condition, service, recipient), key);
+        use crate::core::notify::ledger::{Ledger, Mark, Origin, export};
+        let vectors = vectors();
+        let rows = vectors["keys"].as_array().unwrap();
+        assert_eq!(rows.len(), 4);
+        for row in rows {
+            let text = |name: &str| row[name].as_str().unwrap();
+            let key = state_key(
+                text("once"),
+                text("namespace"),
+                text("trigger"),
+                text("condition"),
+                text("service"),
+                text("recipient"),
+            );
+            let mark = Mark { origin: Origin::Planned, at: 1767225600, told: true };
+            let ledger = Ledger { known: true, marks: [(key, mark)].into() };
+            assert_eq!(export(&ledger, |_| true).as_deref(), Some(text("stored")), "{}", row["case"]);
         }
     }
 

@@ -5,6 +5,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use jiff::Timestamp;
+
 use crate::core::application::{Application, status_time};
 use crate::core::problem::Problem;
 
@@ -58,8 +60,12 @@ pub struct Evaluation {
     pub changes: Vec<LedgerChange>,
     /// New rows, in order (TRG-02).
     pub rows: Vec<Row>,
-    /// Broken conditions, undefined names, failing fields.
+    /// Broken conditions, unreadable annotations, failing fields.
     pub problems: Vec<Problem>,
+    /// Triggers that are subscribed to and not defined (CFG-14).
+    pub undefined_triggers: BTreeSet<String>,
+    /// Services that are subscribed with and not defined (CFG-14).
+    pub undefined_services: BTreeSet<String>,
     /// State keys of conditions that are true now.
     pub true_keys: BTreeSet<String>,
     /// (trigger, fired) for each condition evaluated.
@@ -99,23 +105,24 @@ pub fn subscriptions(
 }
 
 /// One pass over one version: subscriptions, triggers, conditions, identity; what is not yet known becomes a row and a
-/// ledger key, what turned false loses its key (§9.2, §9.3).
+/// ledger key, what turned false loses its key (§9.2, §9.3). `now` is the outbox's clock, by which rows age.
 pub fn evaluate(
     app: &Application,
     project: Option<&BTreeMap<String, String>>,
     rules: &Rules,
     ledger: &Ledger,
     facts: impl FnOnce() -> Facts,
-    now_seconds: i64,
+    now: Timestamp,
 ) -> Evaluation {
-    let mut pass = Pass { app, rules, ledger: ledger.clone(), now: now_seconds, evaluation: Evaluation::default() };
+    let mut pass = Pass { app, rules, ledger: ledger.clone(), now, evaluation: Evaluation::default() };
     pass.import();
     if let Some(reason) = skip(app) {
         pass.evaluation.skipped = Some(reason);
         return pass.evaluation;
     }
     let (wanted, problems) = subscriptions(app, project, rules);
-    pass.evaluation.problems = problems;
+    pass.evaluation.problems.extend(problems);
+    pass.note_undefined(&wanted);
     let held = pass.held_conditions();
     if wanted.is_empty() && held.is_empty() {
         pass.evaluation.skipped = Some("nobody subscribed");
@@ -126,12 +133,7 @@ pub fn evaluate(
     let names: BTreeSet<&str> =
         wanted.by_trigger.keys().map(String::as_str).chain(held.iter().map(|(t, _)| t.as_str())).collect();
     for name in names {
-        let Some(trigger) = rules.triggers.get(name) else {
-            if !wanted.of(name).is_empty() {
-                pass.undefined_trigger(name);
-            }
-            continue;
-        };
+        let Some(trigger) = rules.triggers.get(name) else { continue };
         for condition in &trigger.conditions {
             let destinations = wanted.of(name);
             if condition.reads_image()
@@ -141,10 +143,12 @@ pub fn evaluate(
             }
             let outcome = condition.evaluate(&variables, &facts.now);
             pass.evaluation.evaluated.push((name.to_owned(), outcome.result == Some(true)));
+            pass.evaluation.wanted.extend(facts.take_wanted());
             pass.condition(name, condition, &outcome, destinations, &facts);
+            // What a template asks for is looked up when the row is sent; planning does not wait for it (HLP-05).
+            facts.take_wanted();
         }
     }
-    pass.evaluation.wanted = facts.take_wanted();
     pass.forget_surplus();
     pass.evaluation
 }
@@ -154,7 +158,7 @@ struct Pass<'a> {
     rules: &'a Rules,
     /// The ledger as it will be.
     ledger: Ledger,
-    now: i64,
+    now: Timestamp,
     evaluation: Evaluation,
 }
 
@@ -197,13 +201,19 @@ impl Pass<'_> {
         held
     }
 
-    fn undefined_trigger(&mut self, name: &str) {
-        let mut problem =
-            Problem::error("TriggerUndefined", format!("there is no trigger `{name}`")).in_object(self.app.label());
-        if let Some(near) = crate::core::problem::nearest(name, self.rules.triggers.keys().map(String::as_str)) {
-            problem = problem.hint(format!("did you mean `{near}`?"));
+    fn note_undefined(&mut self, wanted: &Subscriptions) {
+        let rules = self.rules;
+        for (trigger, destinations) in &wanted.by_trigger {
+            if !rules.triggers.contains_key(trigger) {
+                self.evaluation.undefined_triggers.insert(trigger.clone());
+            }
+            let services = destinations.iter().map(|to| &to.service).filter(|s| !rules.services.contains_key(*s));
+            self.evaluation.undefined_services.extend(services.cloned());
         }
-        self.evaluation.problems.push(problem);
+    }
+
+    fn planned(&self) -> Mark {
+        Mark { origin: Origin::Planned, at: self.now.as_second(), told: false }
     }
 
     fn condition(
@@ -225,16 +235,45 @@ impl Pass<'_> {
             return;
         }
         if outcome.result != Some(true) {
-            let prefix = format!("{trigger}:{}:", condition.key);
-            let gone: Vec<String> = self.ledger.marks.keys().filter(|key| key.starts_with(&prefix)).cloned().collect();
-            for key in gone {
-                self.change(LedgerChange::Remove(key));
-            }
+            self.turned_false(trigger, condition);
             return;
         }
+        // True for those as well who are told already and no longer subscribe (ST-15).
+        let prefix = identity::state_key(&outcome.once_per, "", trigger, &condition.key, "", "");
+        let prefix = prefix.strip_suffix(':').unwrap_or(&prefix);
+        let standing = self.ledger.marks.keys().filter(|key| key.starts_with(prefix)).cloned();
+        self.evaluation.true_keys.extend(standing);
         for destination in destinations {
             self.fired(trigger, condition, &outcome.once_per, destination, facts);
         }
+    }
+
+    /// The plain keys go (ST-03, ST-04), those with a value stay (ST-06).
+    fn turned_false(&mut self, trigger: &str, condition: &Condition) {
+        let prefix = format!("{trigger}:{}:", condition.key);
+        let gone: Vec<(String, Mark)> = self
+            .ledger
+            .marks
+            .iter()
+            .filter(|(key, _)| key.starts_with(&prefix))
+            .map(|(key, mark)| (key.clone(), mark.clone()))
+            .collect();
+        for (key, mark) in gone {
+            // A multi-source value that was told is shown again when it comes back (ST-08).
+            if mark.told
+                && let Some((of_value, latest)) = self.latest_value(&key)
+            {
+                self.change(LedgerChange::Put(of_value, Mark { told: true, ..latest }));
+            }
+            self.change(LedgerChange::Remove(key));
+        }
+    }
+
+    /// The newest ledger key that stands for a multi-source value of this plain key.
+    fn latest_value(&self, plain: &str) -> Option<(String, Mark)> {
+        let suffix = format!(":{plain}");
+        let of_value = self.ledger.marks.iter().filter(|(k, _)| k.starts_with(LEDGER_ONLY) && k.ends_with(&suffix));
+        of_value.max_by_key(|(_, mark)| mark.at).map(|(key, mark)| (key.clone(), mark.clone()))
     }
 
     /// A true condition for one destination (ST-01, ST-02, ST-05, ST-08).
@@ -255,22 +294,26 @@ impl Pass<'_> {
         };
         self.evaluation.true_keys.insert(shown.clone());
         self.evaluation.true_keys.insert(ledger_key.clone());
-        if self.ledger.marks.contains_key(&ledger_key) {
+        if let Some(mark) = self.ledger.marks.get(&ledger_key).cloned() {
+            if mark.told && !self.ledger.marks.contains_key(&shown) {
+                self.change(LedgerChange::Put(shown, mark));
+            }
             return;
         }
         if substitute.is_some() {
-            let imported = self.ledger.marks.get(&shown).is_some_and(|mark| mark.origin == Origin::Import);
-            let known_values = format!(":{shown}");
-            let first = !self.ledger.marks.keys().any(|k| k.starts_with(LEDGER_ONLY) && k.ends_with(&known_values));
             // IMP-03: an imported plain key stands for the state as it is now.
-            if imported && first {
-                let mark = Mark { origin: Origin::Import, at: self.now, told: false };
+            let imported = self.ledger.marks.get(&shown).is_some_and(|mark| mark.origin == Origin::Import);
+            if imported && self.latest_value(&shown).is_none() {
+                let mark = Mark { origin: Origin::Import, ..self.planned() };
                 self.change(LedgerChange::Put(ledger_key, mark));
                 return;
             }
-            self.change(LedgerChange::Put(ledger_key, Mark { origin: Origin::Planned, at: self.now, told: false }));
+            self.change(LedgerChange::Put(ledger_key, self.planned()));
         }
-        self.change(LedgerChange::Put(shown.clone(), Mark { origin: Origin::Planned, at: self.now, told: false }));
+        // A plain key that was told for an earlier value of a multi-source Application stays so.
+        if !self.ledger.marks.contains_key(&shown) {
+            self.change(LedgerChange::Put(shown.clone(), self.planned()));
+        }
         let occurrence = match (once_per, &substitute) {
             ("", None) => edge(self.app),
             ("", Some(value)) => format!("once:{value}"),
@@ -306,7 +349,7 @@ impl Pass<'_> {
             payload,
             state: RowState::Planned,
             attempts: 0,
-            event_at: facts.now.at,
+            event_at: self.now,
             last_error: String::new(),
             possible_repeat: false,
             steps: Vec::new(),
@@ -379,3 +422,6 @@ fn edge(app: &Application) -> String {
     };
     format!("edge:{started}|{revision}@{}", app.resource_version)
 }
+
+#[cfg(test)]
+mod tests;

@@ -266,6 +266,7 @@ impl<'t> Run<'t> {
             }
             Value::Map(map) => {
                 // Go sorts the keys before the first iteration; changes made meanwhile are not seen.
+                self.ctx.charge(map.len() as u64 / 16).or_else(|failure| self.failed(pipe, failure, None))?;
                 let entries = map.entries();
                 let any = !entries.is_empty();
                 for (key, item) in entries {

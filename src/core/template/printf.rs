@@ -1,6 +1,7 @@
 //! Go's fmt: `print`, `println` and `printf` with its verbs, flags, widths and complaints (`%!d(string=a)`).
 
 use crate::core::value::number::format_float;
+use crate::core::value::time::{Moment, month_name};
 use crate::core::value::{IntKind, Value, display, type_name};
 
 use super::text::{is_print, lossy, quote, quote_char};
@@ -9,6 +10,8 @@ use super::text::{is_print, lossy, quote, quote_char};
 const MAX_NUMBER: usize = 1_000_000;
 /// Deepest nesting that is printed.
 const DEPTH: usize = 100;
+/// Longest result, in bytes; what is longer would be refused anyway.
+const LENGTH: usize = 4 << 20;
 
 /// `fmt.Sprint`: a blank between two operands where neither is text.
 pub(super) fn print(values: &[Value]) -> String {
@@ -211,12 +214,20 @@ impl Printer {
             self.text(&type_name(value));
             return;
         }
+        // `%w` wants an error and says so about the whole value; `%p` wants something with an address.
+        let composite = matches!(value, Value::List(_) | Value::Map(_) | Value::Object(_));
+        if (verb == 'w' && composite) || (matches!(verb, 'w' | 'p') && matches!(value, Value::Time(_))) {
+            self.complain(value, verb);
+            return;
+        }
         self.value(value, verb, 0);
     }
 
     fn value(&mut self, value: &Value, verb: char, depth: usize) {
-        if depth > DEPTH {
-            self.out.push_str("...");
+        if depth > DEPTH || self.out.len() > LENGTH {
+            if !self.out.ends_with("...") {
+                self.out.push_str("...");
+            }
             return;
         }
         if let Some(text) = own_text(value)
@@ -279,8 +290,35 @@ impl Printer {
                 }
                 self.out.push('}');
             }
-            Value::Time(_) | Value::Func(_) => self.pad(&display(value)),
+            Value::Time(moment) if self.flags.sharp_v => self.text(&go_syntax(moment)),
+            Value::Time(moment) => self.time_fields(moment, verb, depth),
+            Value::Func(_) => self.pad(&display(value)),
         }
+    }
+
+    /// Verbs that a time has no text for show what Go's struct holds: nanoseconds, seconds since year 1, the zone.
+    fn time_fields(&mut self, moment: &Moment, verb: char, depth: usize) {
+        let nanoseconds = moment.unix_nano().rem_euclid(1_000_000_000);
+        let seconds = moment.unix() - Moment::zero().unix();
+        let names = if self.flags.plus_v { ["wall:", "ext:", "loc:"] } else { [""; 3] };
+        self.out.push('{');
+        self.out.push_str(names[0]);
+        self.value(&Value::Int(IntKind::Uint64, nanoseconds), verb, depth + 1);
+        self.out.push(' ');
+        self.out.push_str(names[1]);
+        self.value(&Value::int64(seconds), verb, depth + 1);
+        self.out.push(' ');
+        self.out.push_str(names[2]);
+        match verb {
+            'v' => self.pad("<nil>"),
+            'b' | 'o' | 'd' => self.value(&Value::Int(IntKind::Uint64, 0), verb, depth + 1),
+            _ => {
+                self.out.push_str(&format!("%!{verb}(*time.Location="));
+                self.pad("<nil>");
+                self.out.push(')');
+            }
+        }
+        self.out.push('}');
     }
 
     /// A verb that does not fit the value.
@@ -350,20 +388,22 @@ impl Printer {
             'x' | 'X' => self.hex(bytes, verb == 'X'),
             'q' => self.quoted(&lossy(bytes)),
             'v' if self.flags.sharp_v => {
-                let items: Vec<String> = bytes.iter().map(|b| format!("0x{b:x}")).collect();
-                self.out.push_str(&format!("[]byte{{{}}}", items.join(", ")));
+                self.bytes_one_by_one(bytes, verb, depth, ("[]byte{", ", ", '}'));
             }
-            _ => {
-                self.out.push('[');
-                for (i, byte) in bytes.iter().enumerate() {
-                    if i > 0 {
-                        self.out.push(' ');
-                    }
-                    self.value(&Value::Int(IntKind::Uint8, i64::from(*byte)), verb, depth + 1);
-                }
-                self.out.push(']');
-            }
+            _ if self.flags.sharp_v => self.bytes_one_by_one(bytes, verb, depth, ("[]uint8{", ", ", '}')),
+            _ => self.bytes_one_by_one(bytes, verb, depth, ("[", " ", ']')),
         }
+    }
+
+    fn bytes_one_by_one(&mut self, bytes: &[u8], verb: char, depth: usize, marks: (&str, &str, char)) {
+        self.out.push_str(marks.0);
+        for (i, byte) in bytes.iter().enumerate() {
+            if i > 0 {
+                self.out.push_str(marks.1);
+            }
+            self.value(&Value::Int(IntKind::Uint8, i64::from(*byte)), verb, depth + 1);
+        }
+        self.out.push(marks.2);
     }
 
     fn hex(&mut self, bytes: &[u8], upper: bool) {
@@ -392,8 +432,9 @@ impl Printer {
         let code = if n as u64 > 0x10ffff { None } else { char::from_u32(n as u32) };
         match verb {
             'v' if self.flags.sharp_v && !signed => {
-                let text = format!("0x{size:x}");
-                self.pad_with_blanks(&text);
+                self.flags.sharp = true;
+                self.digits(size, negative, verb, format!("{size:x}"), "0x");
+                self.flags.sharp = false;
             }
             'v' | 'd' => self.digits(size, negative, verb, size.to_string(), ""),
             'b' => self.digits(size, negative, verb, format!("{size:b}"), "0b"),
@@ -408,7 +449,8 @@ impl Printer {
             }
             'U' => {
                 let width = self.flags.precision.unwrap_or(0).max(4);
-                let mut text = format!("U+{:0width$X}", n as u64);
+                let digits = format!("{:X}", n as u64);
+                let mut text = format!("U+{}{digits}", "0".repeat(width.saturating_sub(digits.len())));
                 if let Some(c) = code.filter(|c| self.flags.sharp && is_print(*c)) {
                     text.push_str(&format!(" '{c}'"));
                 }
@@ -508,6 +550,22 @@ impl Printer {
         self.out.push_str("i)");
         self.flags.plus = plus;
     }
+}
+
+/// What `%#v` makes of a time.
+fn go_syntax(moment: &Moment) -> String {
+    let f = moment.fields();
+    let zone = if moment.zone == jiff::tz::TimeZone::UTC { "UTC" } else { "Local" };
+    format!(
+        "time.Date({}, time.{}, {}, {}, {}, {}, {}, time.{zone})",
+        f.year,
+        month_name(f.month),
+        f.day,
+        f.hour,
+        f.minute,
+        f.second,
+        f.nanosecond
+    )
 }
 
 /// The text of values that know how to print themselves.

@@ -5,6 +5,7 @@
 //! waiting for a retry is a moment in the store, never a waiting worker.
 
 mod attempt;
+mod exposition;
 mod fate;
 mod lanes;
 mod tally;
@@ -28,6 +29,7 @@ use crate::core::notify::message::Message;
 use crate::core::notify::row::Row;
 use lanes::{Lanes, Verdict};
 
+pub use exposition::Exposition;
 pub use fate::{Fate, decide};
 pub use tally::{BUCKETS, Figures, Histogram, Tally};
 

@@ -39,15 +39,10 @@ pub struct Histogram {
 }
 
 /// The counters.
+#[derive(Default)]
 pub struct Tally {
     figures: Mutex<Figures>,
-    turn: Mutex<Instant>,
-}
-
-impl Default for Tally {
-    fn default() -> Self {
-        Tally { figures: Mutex::default(), turn: Mutex::new(Instant::now()) }
-    }
+    turn: Mutex<Option<Instant>>,
 }
 
 impl Tally {
@@ -56,38 +51,40 @@ impl Tally {
         self.lock().clone()
     }
 
-    /// How long ago the executor last went round; beyond a minute it stands still (liveness).
+    /// How long ago the executor last went round; beyond a minute it stands still (liveness). Zero before its first
+    /// round.
     pub fn idle(&self) -> Duration {
-        self.turn.lock().unwrap_or_else(PoisonError::into_inner).elapsed()
+        let turn = *self.turn.lock().unwrap_or_else(PoisonError::into_inner);
+        turn.map_or(Duration::ZERO, |turn| turn.elapsed())
     }
 
     fn lock(&self) -> MutexGuard<'_, Figures> {
         self.figures.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) fn turn(&self) {
-        *self.turn.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
+    pub(in crate::daemon) fn turn(&self) {
+        *self.turn.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
     }
 
-    pub(super) fn began(&self, service: &str) {
+    pub(in crate::daemon) fn began(&self, service: &str) {
         *self.lock().running.entry(service.to_owned()).or_default() += 1;
     }
 
-    pub(super) fn ended(&self, service: &str) {
+    pub(in crate::daemon) fn ended(&self, service: &str) {
         if let Some(running) = self.lock().running.get_mut(service) {
             *running = running.saturating_sub(1);
         }
     }
 
-    pub(super) fn attempted(&self, service: &str, class: &'static str) {
+    pub(in crate::daemon) fn attempted(&self, service: &str, class: &'static str) {
         *self.lock().attempts.entry((service.to_owned(), class)).or_default() += 1;
     }
 
-    pub(super) fn delivered(&self, trigger: &str, service: &str, succeeded: bool) {
+    pub(in crate::daemon) fn delivered(&self, trigger: &str, service: &str, succeeded: bool) {
         *self.lock().deliveries.entry((trigger.to_owned(), service.to_owned(), succeeded)).or_default() += 1;
     }
 
-    pub(super) fn done(&self, service: &str, now: Timestamp, age: Duration) {
+    pub(in crate::daemon) fn done(&self, service: &str, now: Timestamp, age: Duration) {
         let mut figures = self.lock();
         figures.last_success.insert(service.to_owned(), now.as_second());
         let histogram = figures.seconds.entry(service.to_owned()).or_default();
@@ -96,11 +93,11 @@ impl Tally {
         histogram.counts[BUCKETS.iter().position(|bound| age <= *bound).unwrap_or(BUCKETS.len())] += 1;
     }
 
-    pub(super) fn dead(&self, service: &str, reason: &str) {
+    pub(in crate::daemon) fn dead(&self, service: &str, reason: &str) {
         *self.lock().dead.entry((service.to_owned(), reason.to_owned())).or_default() += 1;
     }
 
-    pub(super) fn set_open_breakers(&self, places: Vec<String>) {
+    pub(in crate::daemon) fn set_open_breakers(&self, places: Vec<String>) {
         self.lock().open_breakers = places;
     }
 }

@@ -7,6 +7,7 @@ mod dict;
 mod encode;
 mod flow;
 mod json;
+mod json_read;
 mod later;
 mod list;
 mod math;

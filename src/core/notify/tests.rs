@@ -1,0 +1,554 @@
+//! Scripted sequences of Application versions: what each plans and what the ledger holds afterwards (notifications.md
+//! §9.2, §9.3, §10.2).
+
+use serde_json::{Value as Json, json};
+
+use super::ledger::export;
+use super::*;
+use crate::core::value::time::Moment;
+use crate::core::value::{Map, MapKind, Value};
+
+/// One Application under observation: the rules, the ledger, and the last version.
+struct Script {
+    rules: Rules,
+    ledger: Ledger,
+    object: Json,
+    version: i64,
+    last: Evaluation,
+}
+
+/// `(when, oncePer)` pairs of one trigger.
+fn trigger(conditions: &[(&str, &str)]) -> Trigger {
+    let compile = |(index, (when, once)): (usize, &(&str, &str))| {
+        Condition::compile(index, when, once, vec!["t".into()], String::new()).expect("it compiles")
+    };
+    Trigger { conditions: conditions.iter().enumerate().map(compile).collect(), ..Trigger::default() }
+}
+
+const DEGRADED: &str = "app.status.health.status == 'Degraded'";
+const FAILED: &str = "app.status.operationState.phase in ['Failed']";
+const REVISION: &str = "app.status.operationState.syncResult.revision";
+
+impl Script {
+    /// One trigger `on-x`, subscribed by annotations like `on-x.slack: a`.
+    fn new(conditions: &[(&str, &str)], subscribed: &[(&str, &str)]) -> Script {
+        let mut rules = Rules::default();
+        rules.triggers.insert("on-x".into(), trigger(conditions));
+        let message = crate::core::template::Template::parse("hi", crate::core::template::Functions::Full);
+        let message = Some(catalog::Field::Good(std::sync::Arc::new(message.expect("it parses"))));
+        rules.templates.insert("t".into(), MessageTemplate { message, ..MessageTemplate::default() });
+        rules.services.insert("slack".into(), ServiceKind::Slack);
+        rules.services.insert("hook".into(), ServiceKind::Webhook { json: false });
+        let object = json!({"metadata": {"name": "web", "namespace": "argocd", "uid": "u", "annotations": {}}});
+        let mut script = Script { rules, ledger: Ledger::default(), object, version: 0, last: Evaluation::default() };
+        script.subscribe(subscribed);
+        script
+    }
+
+    fn subscribe(&mut self, subscribed: &[(&str, &str)]) {
+        let annotations = self.object["metadata"]["annotations"].as_object_mut().expect("a map");
+        annotations.retain(|key, _| !key.contains("subscribe"));
+        for (key, recipients) in subscribed {
+            annotations.insert(format!("notifications.argoproj.io/subscribe.{key}"), json!(recipients));
+        }
+    }
+
+    fn import(mut self, text: &str) -> Script {
+        self.object["metadata"]["annotations"][STATE_ANNOTATION] = json!(text);
+        self
+    }
+
+    /// Evaluates the next version with this status; the planned destinations.
+    fn see(&mut self, status: Json) -> Vec<String> {
+        self.version += 1;
+        self.object["metadata"]["resourceVersion"] = json!(self.version.to_string());
+        self.object["status"] = status;
+        let app = Application::decode(&self.object.to_string()).expect("an Application");
+        let now = Timestamp::from_second(1_767_225_600 + self.version).expect("a time");
+        let facts = || Facts {
+            app: app.object(),
+            project: Value::Map(Map::new(MapKind::Any)),
+            context: BTreeMap::new(),
+            secrets: Map::new(MapKind::Bytes),
+            commits: Default::default(),
+            wanted: Default::default(),
+            placeholders: false,
+            image: Value::Nil,
+            now: Moment { at: now, zone: jiff::tz::TimeZone::UTC },
+        };
+        self.last = evaluate(&app, None, &self.rules, &self.ledger, facts, now);
+        self.ledger.apply(&self.last.changes);
+        self.last.rows.iter().map(|row| format!("{}:{}", row.service, row.recipient)).collect()
+    }
+
+    /// Everything planned so far was delivered.
+    fn deliver(&mut self) {
+        let told = |(key, mark): (&String, &mut Mark)| mark.told |= shown_upstream(key);
+        self.ledger.marks.iter_mut().for_each(told);
+    }
+
+    /// The keys upstream would see, each hash shortened to `#`.
+    fn keys(&self) -> Vec<String> {
+        let mut keys: Vec<String> = self.ledger.marks.keys().filter(|k| shown_upstream(k)).cloned().collect();
+        for condition in self.rules.triggers.values().flat_map(|t| &t.conditions) {
+            let hash = condition.key.split_once('.').expect("index and hash").1;
+            keys.iter_mut().for_each(|key| *key = key.replace(hash, "#"));
+        }
+        keys
+    }
+
+    fn problem_codes(&self) -> Vec<&'static str> {
+        self.last.problems.iter().map(|p| p.code).collect()
+    }
+}
+
+fn health(word: &str) -> Json {
+    json!({"health": {"status": word}})
+}
+
+/// A finished operation that the status knows of.
+fn operation(phase: &str, revision: &str) -> Json {
+    json!({
+        "operationState": {"phase": phase, "startedAt": "2026-05-01T12:00:00Z", "finishedAt": "2026-05-01T12:00:05Z",
+            "syncResult": {"revision": revision}, "operation": {"sync": {"revision": revision}}},
+        "reconciledAt": "2026-05-01T12:00:06Z",
+    })
+}
+
+const NONE: [&str; 0] = [];
+
+#[test]
+fn st_01_st_02_st_03_a_plain_condition_fires_once_per_edge() {
+    let mut s = Script::new(&[(DEGRADED, "")], &[("on-x.slack", "a")]);
+    for (word, planned, keys) in [
+        ("Healthy", vec![], vec![]),
+        ("Degraded", vec!["slack:a"], vec!["on-x:[0].#:slack:a"]),
+        ("Degraded", vec![], vec!["on-x:[0].#:slack:a"]),
+        ("Healthy", vec![], vec![]),
+        ("Degraded", vec!["slack:a"], vec!["on-x:[0].#:slack:a"]),
+    ] {
+        assert_eq!(s.see(health(word)), planned, "{word} at {}", s.version);
+        assert_eq!(s.keys(), keys, "{word} at {}", s.version);
+    }
+}
+
+#[test]
+fn st_02_an_unchanged_answer_changes_nothing() {
+    let mut s = Script::new(&[(DEGRADED, ""), (FAILED, REVISION)], &[("on-x.slack", "a")]);
+    s.see(operation("Failed", "r1"));
+    for _ in 0..3 {
+        s.see(operation("Failed", "r1"));
+        assert!(s.last.changes.is_empty() && s.last.rows.is_empty());
+    }
+}
+
+#[test]
+fn st_03_st_17_each_edge_is_an_event_of_its_own() {
+    let mut s = Script::new(&[(DEGRADED, "")], &[("on-x.slack", "a")]);
+    let mut ids = BTreeSet::new();
+    for word in ["Degraded", "Healthy", "Degraded", "Healthy", "Degraded"] {
+        s.see(health(word));
+        ids.extend(s.last.rows.iter().map(|row| row.id.clone()));
+    }
+    assert_eq!(ids.len(), 3);
+}
+
+#[test]
+fn st_04_an_error_is_false_and_is_said() {
+    let mut s = Script::new(&[("app.status.health.status contains 'Degr'", "")], &[("on-x.slack", "a")]);
+    assert_eq!(s.see(health("Degraded")), ["slack:a"]);
+    assert_eq!(s.see(json!({"health": {"status": 5}})), NONE);
+    assert_eq!(s.keys(), NONE);
+    assert_eq!(s.problem_codes(), ["ConditionFailed"]);
+    assert_eq!(s.see(health("Degraded")), ["slack:a"]);
+    assert_eq!(s.problem_codes(), NONE);
+}
+
+#[test]
+fn st_04_hlp_06_an_undetermined_condition_leaves_the_state() {
+    let commit = "repo.GetCommitMetadata(app.status.operationState.syncResult.revision).Author contains 'x'";
+    let mut s = Script::new(&[(commit, ""), (DEGRADED, "")], &[("on-x.slack", "a")]);
+    let key = format!("on-x:{}:slack:a", s.rules.triggers["on-x"].conditions[0].key);
+    let mark = Mark { origin: Origin::Planned, at: 1, told: true };
+    s.ledger.apply(&[LedgerChange::Put(key.clone(), mark.clone())]);
+    let mut status = operation("Running", "0123456789012345678901234567890123456789");
+    status["health"] = json!({"status": "Healthy"});
+    assert_eq!(s.see(status), NONE);
+    assert_eq!(s.ledger.marks.get(&key), Some(&mark));
+    assert_eq!(s.last.wanted, ["0123456789012345678901234567890123456789"]);
+    assert_eq!(s.problem_codes(), NONE);
+}
+
+#[test]
+fn hlp_05_planning_does_not_wait_for_what_a_template_asks() {
+    let mut s = Script::new(&[(DEGRADED, "")], &[("on-x.slack", "a")]);
+    let source = "{{(call .repo.GetCommitMetadata \"0123456\").Author}}";
+    let field = crate::core::template::Template::parse(source, crate::core::template::Functions::Full);
+    let field = catalog::Field::Good(std::sync::Arc::new(field.expect("it parses")));
+    s.rules.templates.insert("t".into(), MessageTemplate { message: Some(field), ..MessageTemplate::default() });
+    assert_eq!(s.see(health("Degraded")), ["slack:a"]);
+    assert_eq!(s.last.rows[0].payload, Payload::Deferred);
+    assert_eq!(s.last.wanted, NONE);
+}
+
+#[test]
+fn st_05_st_06_st_07_once_per_value() {
+    let mut s = Script::new(&[(FAILED, REVISION)], &[("on-x.slack", "a")]);
+    for (phase, revision, planned) in [
+        ("Failed", "v", vec!["slack:a"]),
+        ("Succeeded", "v", vec![]),
+        ("Failed", "v", vec![]),
+        ("Failed", "w", vec!["slack:a"]),
+        ("Failed", "v", vec![]),
+    ] {
+        assert_eq!(s.see(operation(phase, revision)), planned, "{phase} {revision}");
+    }
+    assert_eq!(s.keys(), ["v:on-x:[0].#:slack:a", "w:on-x:[0].#:slack:a"]);
+}
+
+#[test]
+fn st_07_a_value_is_forgotten_beyond_100() {
+    let mut s = Script::new(&[(FAILED, REVISION)], &[("on-x.slack", "a")]);
+    for n in 0..150 {
+        assert_eq!(s.see(operation("Failed", &format!("r{n:03}"))), ["slack:a"]);
+    }
+    assert_eq!(s.ledger.marks.len(), 100);
+    assert_eq!(s.see(operation("Failed", "r051")), NONE, "remembered");
+    assert_eq!(s.see(operation("Failed", "r000")), ["slack:a"], "forgotten");
+}
+
+#[test]
+fn st_15_what_is_true_is_never_evicted() {
+    let recipients: Vec<String> = (0..150).map(|n| format!("c{n:03}")).collect();
+    let mut s = Script::new(&[(FAILED, REVISION)], &[("on-x.slack", &recipients.join(";"))]);
+    assert_eq!(s.see(operation("Failed", "v")).len(), 150);
+    assert_eq!(s.ledger.marks.len(), 150);
+    assert_eq!(s.see(operation("Failed", "v")), NONE);
+    // Those who no longer subscribe hold keys of a condition that is true as well.
+    s.subscribe(&[("on-x.slack", "other")]);
+    assert_eq!(s.see(operation("Failed", "v")), ["slack:other"]);
+    s.subscribe(&[("on-x.slack", &recipients.join(";"))]);
+    assert_eq!(s.see(operation("Failed", "v")), NONE);
+}
+
+fn multi(phase: &str, revisions: &[&str], finished: &str) -> Json {
+    let mut status = operation(phase, "");
+    status["operationState"]["syncResult"] = json!({"revision": "", "revisions": revisions});
+    status["operationState"]["finishedAt"] = json!(finished);
+    status
+}
+
+const EARLY: &str = "2026-05-01T12:00:05Z";
+
+#[test]
+fn st_08_multi_source_once_per_set_of_revisions() {
+    let mut s = Script::new(&[(FAILED, REVISION)], &[("on-x.slack", "a")]);
+    s.object["spec"]["sources"] = json!([{"repoURL": "a"}, {"repoURL": "b"}]);
+    let key = "on-x:[0].#:slack:a";
+    for (phase, revisions, planned, keys) in [
+        ("Failed", ["1", "2"], vec!["slack:a"], vec![key]),
+        ("Failed", ["1", "2"], vec![], vec![key]),
+        ("Succeeded", ["1", "2"], vec![], vec![]),
+        // Told already, and shown again.
+        ("Failed", ["1", "2"], vec![], vec![key]),
+        ("Failed", ["1", "3"], vec!["slack:a"], vec![key]),
+        ("Failed", ["1", "2"], vec![], vec![key]),
+    ] {
+        assert_eq!(s.see(multi(phase, &revisions, EARLY)), planned, "{phase} {revisions:?}");
+        assert_eq!(s.keys(), keys, "{phase} {revisions:?}");
+        s.deliver();
+    }
+}
+
+#[test]
+fn st_08_the_value_is_synced_else_compared_else_the_end() {
+    for (status, value) in [
+        (multi("Failed", &["1", "2"], EARLY), Some("1,2")),
+        (json!({"operationState": {"finishedAt": EARLY}, "sync": {"revisions": ["3", "4"]}}), Some("3,4")),
+        (json!({"operationState": {"finishedAt": EARLY}}), Some(EARLY)),
+        (json!({}), None),
+    ] {
+        for sources in [json!([{"repoURL": "a"}]), json!([])] {
+            let object = json!({"metadata": {"name": "w"}, "spec": {"sources": sources}, "status": status});
+            let app = Application::decode(&object.to_string()).unwrap();
+            let wanted = value.filter(|_| sources != json!([]));
+            assert_eq!(multi_source_value(&app).as_deref(), wanted, "{status} {sources}");
+        }
+    }
+}
+
+#[test]
+fn wrb_01_a_told_plain_key_stays_while_a_later_value_is_pending() {
+    let mut s = Script::new(&[(FAILED, REVISION)], &[("on-x.slack", "a")]);
+    s.object["spec"]["sources"] = json!([{"repoURL": "a"}, {"repoURL": "b"}]);
+    s.see(multi("Failed", &["1", "2"], EARLY));
+    assert_eq!(export(&s.ledger, |_| true), None);
+    s.deliver();
+    let before = export(&s.ledger, |_| true);
+    assert!(before.is_some());
+    assert_eq!(s.see(multi("Failed", &["1", "3"], EARLY)), ["slack:a"]);
+    assert_eq!(export(&s.ledger, |_| true), before);
+}
+
+#[test]
+fn st_09_nil_is_a_value_of_its_own() {
+    let mut s = Script::new(&[("true", "app.status.nothing")], &[("on-x.slack", "a")]);
+    assert_eq!(s.see(json!({"a": 1})), ["slack:a"]);
+    assert_eq!(s.see(json!({"a": 2})), NONE);
+    assert_eq!(s.keys(), ["<nil>:on-x:[0].#:slack:a"]);
+}
+
+#[test]
+fn st_10_an_error_in_once_per_is_said_and_the_value_empty() {
+    let mut s = Script::new(&[("true", "app.status.a.b.c")], &[("on-x.slack", "a")]);
+    assert_eq!(s.see(json!({"a": 1})), ["slack:a"]);
+    assert_eq!(s.keys(), ["on-x:[0].#:slack:a"]);
+    assert_eq!(s.problem_codes(), ["ConditionFailed"]);
+    assert_eq!(s.last.problems[0].key, "trigger.on-x.[0].oncePer");
+    assert_eq!(s.see(json!({"a": 1})), NONE);
+}
+
+#[test]
+fn st_11_a_new_recipient_gets_its_own_first_message_only() {
+    let mut s = Script::new(&[(DEGRADED, "")], &[("on-x.slack", "a")]);
+    assert_eq!(s.see(health("Degraded")), ["slack:a"]);
+    s.subscribe(&[("on-x.slack", "a; b"), ("on-x.hook", "")]);
+    assert_eq!(s.see(health("Degraded")), ["hook:", "slack:b"]);
+    assert_eq!(s.keys(), ["on-x:[0].#:hook:", "on-x:[0].#:slack:a", "on-x:[0].#:slack:b"]);
+    assert_eq!(s.see(health("Degraded")), NONE);
+}
+
+#[test]
+fn st_12_a_later_subscription_sees_new_occurrences() {
+    let mut s = Script::new(&[(DEGRADED, "")], &[("on-x.slack", "a")]);
+    assert_eq!(s.see(health("Degraded")), ["slack:a"]);
+    s.subscribe(&[]);
+    assert_eq!(s.see(health("Degraded")), NONE);
+    assert_eq!(s.keys(), ["on-x:[0].#:slack:a"], "still true, still held");
+    assert_eq!(s.see(health("Healthy")), NONE);
+    assert_eq!(s.keys(), NONE, "nobody subscribes, and it turned false");
+    s.subscribe(&[("on-x.slack", "a")]);
+    assert_eq!(s.see(health("Degraded")), ["slack:a"]);
+}
+
+#[test]
+fn ct_06_without_subscribers_nothing_is_evaluated() {
+    let mut s = Script::new(&[(FAILED, REVISION)], &[("on-x.slack", "a")]);
+    s.see(operation("Failed", "v"));
+    s.subscribe(&[]);
+    s.see(operation("Failed", "w"));
+    assert_eq!(s.last.skipped, Some("nobody subscribed"));
+    assert!(s.last.evaluated.is_empty());
+}
+
+#[test]
+fn st_14_a_first_subscription_of_a_true_condition_is_told_at_once() {
+    let mut s = Script::new(&[(DEGRADED, "")], &[]);
+    assert_eq!(s.see(health("Degraded")), NONE);
+    s.subscribe(&[("on-x.slack", "a")]);
+    assert_eq!(s.see(health("Degraded")), ["slack:a"]);
+}
+
+#[test]
+fn st_16_trg_01_conditions_of_one_trigger_fire_each() {
+    let mut s = Script::new(&[(DEGRADED, ""), ("false", ""), ("app.status != nil", "")], &[("on-x.slack", "a")]);
+    assert_eq!(s.see(health("Degraded")), ["slack:a", "slack:a"]);
+    assert_eq!(s.keys(), ["on-x:[0].#:slack:a", "on-x:[2].#:slack:a"]);
+    assert_eq!(s.see(health("Healthy")), NONE);
+    assert_eq!(s.keys(), ["on-x:[2].#:slack:a"]);
+}
+
+#[test]
+fn st_18_what_others_do_to_the_annotation_plans_nothing() {
+    let mut s = Script::new(&[(DEGRADED, ""), (FAILED, REVISION)], &[("on-x.slack", "a")]);
+    let status = json!({"health": {"status": "Degraded"}, "operationState": {"phase": "Failed",
+        "finishedAt": EARLY, "syncResult": {"revision": "v"}}, "reconciledAt": EARLY});
+    assert_eq!(s.see(status.clone()).len(), 2);
+    s.deliver();
+    let ours = export(&s.ledger, |_| true).expect("told");
+    for text in [json!(ours), json!("{}"), json!("{"), json!("{\"other\":5}"), Json::Null] {
+        s.object["metadata"]["annotations"][STATE_ANNOTATION] = text.clone();
+        assert_eq!(s.see(status.clone()), NONE, "{text}");
+        assert!(s.last.changes.is_empty(), "{text}");
+    }
+}
+
+#[test]
+fn trg_02_order_is_by_trigger_then_index_then_destination() {
+    let mut s = Script::new(&[("true", ""), ("true", "'v'")], &[("on-x.slack", "b;a"), ("on-a.hook", "")]);
+    s.rules.triggers.insert("on-a".into(), trigger(&[("true", "")]));
+    s.see(json!({}));
+    let order: Vec<(&str, &str, &str)> = s
+        .last
+        .rows
+        .iter()
+        .map(|row| (row.trigger.as_str(), row.condition.split('.').next().unwrap(), row.recipient.as_str()))
+        .collect();
+    let wanted =
+        [("on-a", "[0]", ""), ("on-x", "[0]", "b"), ("on-x", "[0]", "a"), ("on-x", "[1]", "b"), ("on-x", "[1]", "a")];
+    assert_eq!(order, wanted);
+}
+
+#[test]
+fn cfg_14_cfg_15_undefined_names_leave_the_others_alone() {
+    let subscribed = [("on-x.slack", "a"), ("on-gone.slack", "a"), ("on-x.nobody", "b")];
+    let mut s = Script::new(&[(DEGRADED, "")], &subscribed);
+    assert_eq!(s.see(health("Degraded")), ["nobody:b", "slack:a"]);
+    assert_eq!(s.last.undefined_triggers, ["on-gone".to_owned()].into());
+    assert_eq!(s.last.undefined_services, ["nobody".to_owned()].into());
+    assert_eq!(s.last.rows[0].payload, Payload::Deferred, "parked until the service is defined");
+    assert_eq!(s.see(health("Degraded")), NONE);
+    assert_eq!(s.last.undefined_services, ["nobody".to_owned()].into(), "said as long as it is so");
+}
+
+#[test]
+fn ct_03_ct_04_ct_05_skip_vectors() {
+    for (finished, reconciled, observed, phase, skipped) in [
+        ("12:00:05", "12:00:05", "", "Succeeded", false),
+        ("12:00:05", "12:00:04", "", "Succeeded", true),
+        ("12:00:05", "12:00:04", "12:00:06", "Succeeded", false),
+        ("12:00:05", "", "", "Succeeded", true),
+        ("", "12:00:06", "12:00:06", "Failed", true),
+        ("", "12:00:06", "12:00:06", "Running", false),
+        ("bad", "12:00:06", "12:00:06", "Error", true),
+        ("12:00:05", "bad", "12:00:05", "Failed", false),
+        ("12:00:05", "12:00:04", "", "", false),
+        ("12:00:05", "12:00:04", "", "Terminating", false),
+    ] {
+        let time = |text: &str| if text.contains(':') { format!("2026-05-01T{text}Z") } else { text.to_owned() };
+        let mut status = json!({"operationState": {}});
+        for (place, key, value) in [
+            ("/operationState", "finishedAt", time(finished)),
+            ("/operationState", "phase", phase.to_owned()),
+            ("", "reconciledAt", time(reconciled)),
+            ("", "observedAt", time(observed)),
+        ] {
+            if !value.is_empty() {
+                status.pointer_mut(place).expect("a place")[key] = json!(value);
+            }
+        }
+        let mut s = Script::new(&[("true", "")], &[("on-x.slack", "a")]);
+        assert_eq!(s.see(status).is_empty(), skipped, "{finished} {reconciled} {observed} {phase}");
+        assert_eq!(s.last.skipped.is_some(), skipped);
+    }
+    let mut s = Script::new(&[("true", "")], &[("on-x.slack", "a")]);
+    assert_eq!(s.see(json!({})), ["slack:a"], "no operation at all");
+}
+
+#[test]
+fn ct_05_a_skipped_version_leaves_the_state() {
+    let mut s = Script::new(&[(FAILED, "")], &[("on-x.slack", "a")]);
+    assert_eq!(s.see(operation("Failed", "v")), ["slack:a"]);
+    let mut stale = operation("Succeeded", "v");
+    stale["operationState"]["finishedAt"] = json!("2026-05-01T13:00:00Z");
+    assert_eq!(s.see(stale), NONE);
+    assert!(s.last.changes.is_empty());
+    assert_eq!(s.see(operation("Failed", "v")), NONE, "it never was false");
+}
+
+#[test]
+fn imp_01_imp_05_what_upstream_told_is_told() {
+    let mut s = Script::new(&[(FAILED, REVISION), (DEGRADED, "")], &[("on-x.slack", "a;b")]);
+    let keys: Vec<String> = s.rules.triggers["on-x"].conditions.iter().map(|c| c.key.clone()).collect();
+    let state = json!({
+        format!("v:on-x:{}:slack:a", keys[0]): 1, format!("v:on-x:{}:slack:b", keys[0]): 2,
+        format!("on-x:{}:slack:a", keys[1]): 3, "foreign:key": 4,
+    });
+    s = s.import(&state.to_string());
+    let mut status = operation("Failed", "v");
+    status["health"] = json!({"status": "Degraded"});
+    // `b` was never told of the second condition.
+    assert_eq!(s.see(status.clone()), ["slack:b"]);
+    assert_eq!(s.see(status.clone()), NONE);
+    assert!(s.ledger.marks.contains_key("foreign:key"), "IMP-04: carried along");
+    status["operationState"]["syncResult"]["revision"] = json!("w");
+    assert_eq!(s.see(status), ["slack:a", "slack:b"]);
+}
+
+#[test]
+fn imp_01_a_skipped_first_version_is_imported_all_the_same() {
+    let mut s = Script::new(&[(FAILED, REVISION)], &[("on-x.slack", "a")]);
+    let key = s.rules.triggers["on-x"].conditions[0].key.clone();
+    s = s.import(&json!({format!("v:on-x:{key}:slack:a"): 1}).to_string());
+    let mut stale = operation("Failed", "v");
+    stale["reconciledAt"] = json!("2026-05-01T11:00:00Z");
+    assert_eq!(s.see(stale), NONE);
+    // Somebody wipes it before the next version.
+    s.object["metadata"]["annotations"] = json!({"notifications.argoproj.io/subscribe.on-x.slack": "a"});
+    assert_eq!(s.see(operation("Failed", "v")), NONE);
+}
+
+#[test]
+fn imp_02_an_unreadable_annotation_is_said_and_empty() {
+    let mut s = Script::new(&[(DEGRADED, "")], &[("on-x.slack", "a")]).import("{");
+    assert_eq!(s.see(health("Degraded")), ["slack:a"]);
+    assert_eq!(s.problem_codes(), ["StateAnnotationUnreadable"]);
+}
+
+#[test]
+fn imp_03_an_imported_plain_key_stands_for_the_revisions_of_now() {
+    let mut s = Script::new(&[(FAILED, REVISION)], &[("on-x.slack", "a;b")]);
+    s.object["spec"]["sources"] = json!([{"repoURL": "a"}, {"repoURL": "b"}]);
+    let key = s.rules.triggers["on-x"].conditions[0].key.clone();
+    s = s.import(&json!({format!("on-x:{key}:slack:a"): 1}).to_string());
+    assert_eq!(s.see(multi("Failed", &["1", "2"], EARLY)), ["slack:b"]);
+    assert_eq!(s.see(multi("Failed", &["1", "2"], EARLY)), NONE);
+    assert_eq!(s.see(multi("Failed", &["1", "3"], EARLY)), ["slack:a", "slack:b"]);
+}
+
+#[test]
+fn imp_04_a_known_ledger_does_not_read_the_annotation() {
+    let mut s = Script::new(&[(DEGRADED, "")], &[("on-x.slack", "a")]);
+    s.see(health("Healthy"));
+    s.ledger.known = true;
+    let key = s.rules.triggers["on-x"].conditions[0].key.clone();
+    s = s.import(&json!({format!("on-x:{key}:slack:a"): 1}).to_string());
+    assert_eq!(s.see(health("Degraded")), ["slack:a"]);
+}
+
+#[test]
+fn ct_09_a_new_uid_starts_afresh() {
+    let mut s = Script::new(&[(FAILED, REVISION)], &[("on-x.slack", "a")]);
+    s.see(operation("Failed", "v"));
+    let first = s.last.rows[0].id.clone();
+    s.object["metadata"]["uid"] = json!("u2");
+    s.ledger = Ledger::default();
+    assert_eq!(s.see(operation("Failed", "v")), ["slack:a"]);
+    assert_ne!(s.last.rows[0].id, first);
+}
+
+#[test]
+fn section_11_1_the_occurrence_names_the_edge_or_the_value() {
+    let mut s = Script::new(&[(FAILED, REVISION), (FAILED, "")], &[("on-x.slack", "a")]);
+    s.see(operation("Failed", "v"));
+    let condition = |n: usize| s.rules.triggers["on-x"].conditions[n].key.clone();
+    let wanted = [
+        identity::occurrence_id("u", "", "on-x", &condition(0), "once:v"),
+        identity::occurrence_id("u", "", "on-x", &condition(1), "edge:2026-05-01T12:00:00Z|v@1"),
+    ];
+    let found: Vec<&str> = s.last.rows.iter().map(|row| row.occurrence.as_str()).collect();
+    assert_eq!(found, wanted);
+}
+
+proptest::proptest! {
+    /// Versions that only repeat what is known change nothing, wherever they come.
+    #[test]
+    fn st_17_repeated_versions_give_the_same_events(
+        words in proptest::collection::vec((0..3usize, 0..3usize, 1..4usize), 1..12)
+    ) {
+        let conditions = [(DEGRADED, ""), (FAILED, REVISION)];
+        let mut once = Script::new(&conditions, &[("on-x.slack", "a")]);
+        let mut again = Script::new(&conditions, &[("on-x.slack", "a")]);
+        for (state, revision, repeats) in words {
+            let mut status = operation(["Failed", "Succeeded", "Running"][state], ["r", "s", "t"][revision]);
+            status["health"] = health(["Degraded", "Healthy", "Degraded"][(state + revision) % 3])["health"].clone();
+            let planned = once.see(status.clone());
+            let mut others: Vec<String> = Vec::new();
+            for _ in 0..repeats {
+                others.extend(again.see(status.clone()));
+            }
+            proptest::prop_assert_eq!(planned, others);
+        }
+        proptest::prop_assert_eq!(once.keys(), again.keys());
+    }
+}
