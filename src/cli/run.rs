@@ -290,9 +290,9 @@ fn open_store(dir: Option<PathBuf>, named: bool) -> Result<Opened, String> {
     }
 }
 
-async fn daemon(args: RunArgs, world: World, store: Store, stop: CancellationToken) -> Result<(), String> {
-    let own = world.settings.argocd_namespace.clone();
-    let watched = watched(&world)?;
+/// What the daemon is made of, by the settings of its world.
+pub(super) fn parts(world: &World, store: Store) -> Result<Parts, String> {
+    let watched = watched(world)?;
     let applications = match &world.cluster {
         Some(cluster) if !world.offline() => {
             let selector = Some(world.settings.label_selector.as_str()).filter(|s| !s.is_empty());
@@ -300,12 +300,17 @@ async fn daemon(args: RunArgs, world: World, store: Store, stop: CancellationTok
         }
         _ => offline::watch(world.clone()).boxed(),
     };
-    let documents = world.settings.notifications.then(|| documents(&world, &own)).flatten();
+    let own = &world.settings.argocd_namespace;
+    let documents = world.settings.notifications.then(|| documents(world, own)).flatten();
+    Ok(Parts { world: world.clone(), store, applications, documents, watched })
+}
+
+async fn daemon(args: RunArgs, world: World, store: Store, stop: CancellationToken) -> Result<(), String> {
+    let parts = parts(&world, store)?;
     let metrics_address = args.metrics_port.map_or(args.metrics_bind_address.clone(), |port| format!(":{port}"));
     let bound = |what: &'static str| move |e: std::io::Error| format!("{what}: {e}");
     let probes = web::bind(&args.health_probe_bind_address).await.map_err(bound("--health-probe-bind-address"))?;
     let metrics = web::bind(&metrics_address).await.map_err(bound("--metrics-bind-address"))?;
-    let parts = Parts { world: world.clone(), store, applications, documents, watched };
     let (handle, mut tasks) = daemon::start(parts, stop.clone()).await.map_err(|e| e.to_string())?;
     if let Some(listener) = probes {
         tasks.spawn(web::serve(listener, web::probes(handle.clone()), stop.clone()).map(|_| "probes"));
@@ -456,6 +461,11 @@ pub async fn all_applications(
     let Some(cluster) = &world.cluster else { return Ok(Vec::new()) };
     let watched = watched(world).map_err(|e| Problem::error("config-invalid", e))?;
     world.secrets.follow(&world.settings.argocd_namespace, &world.board, true, CancellationToken::new()).await;
+    world.follow_updaters(true, CancellationToken::new()).await;
+    if !world.knows_updaters() {
+        let text = "whether ImageUpdater objects govern Applications is not known";
+        return Err(Problem::error("kubernetes-unavailable", text).hint("--native-annotations=true does without"));
+    }
     let mut events = std::pin::pin!(cluster.applications(&watched, None));
     let mut apps = std::collections::BTreeMap::new();
     while let Some(event) = events.next().await {
@@ -467,12 +477,15 @@ pub async fn all_applications(
                 apps.remove(&key);
             }
             AppEvent::Undecodable(key, problem) => world.board.problems(&format!("object {key}"), vec![problem]),
-            AppEvent::Ready => return Ok(apps.into_values().collect()),
+            AppEvent::Ready => break,
             AppEvent::Down(text) => return Err(Problem::error("kubernetes-unavailable", text)),
             AppEvent::Restarted | AppEvent::Up => {}
         }
     }
-    Ok(apps.into_values().collect())
+    Ok(apps
+        .into_values()
+        .filter(|app: &std::sync::Arc<crate::core::application::Application>| world.governs(&app.key))
+        .collect())
 }
 
 async fn wait_for_signal(stop: CancellationToken) {

@@ -8,5 +8,6 @@ mod parts;
 mod cli;
 mod cluster;
 mod git;
+mod notify;
 mod registry;
 mod update;
