@@ -7,7 +7,7 @@ demo: ## a new tag becomes a commit, a sync becomes messages; nothing to configu
 
 test: ## every test, on real parts: control plane, registry, Git over https and ssh, SMTP
 	@tests/setup
-	cargo test --all-targets
+	cargo test
 
 setup: ## what the tests need, once
 	@tests/setup
@@ -22,3 +22,8 @@ SEED ?=
 kill: ## the kill test with N kills: `make kill N=1000`
 	@tests/setup
 	LYNCEUS_KILLS=$(N) LYNCEUS_SEED=$(SEED) cargo test --test it -- kill --nocapture
+
+SIZES ?= 200 2000
+bench: ## memory and start-up at SIZES Applications on a real kube-apiserver: `make bench SIZES=10000`
+	@tests/setup
+	cargo bench --bench watch -- $(SIZES)

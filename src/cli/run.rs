@@ -16,7 +16,7 @@ use crate::config::notifications::CatalogMode;
 use crate::config::settings::{NativeAnnotations, Settings, duration};
 use crate::daemon::rules::{self, Documents};
 use crate::daemon::world::World;
-use crate::daemon::{self, Handle, Parts, aftermath, committer, offline, patcher, round};
+use crate::daemon::{self, Handle, Parts, aftermath, offline, round};
 use crate::web;
 
 /// Running work gets this long after SIGTERM (CYC-3, OUT-12).
@@ -233,7 +233,12 @@ async fn serve(args: RunArgs, settings: Settings) -> u8 {
     let stop = CancellationToken::new();
     tokio::spawn(wait_for_signal(stop.clone()));
     let (dir, named) = args.state();
-    let (store, mirrors, volatile) = match open_store(dir, named) {
+    // A rehearsal leaves nothing behind that a later start could take for the truth.
+    let opened = match settings.dry_run {
+        true => Store::memory().map(|store| (store, world::cache_home(), None)).map_err(|e| e.to_string()),
+        false => open_store(dir, named),
+    };
+    let (store, mirrors, volatile) = match opened {
         Ok(opened) => opened,
         Err(text) => return fail(1, text),
     };
@@ -285,9 +290,9 @@ fn open_store(dir: Option<PathBuf>, named: bool) -> Result<Opened, String> {
     }
 }
 
-async fn daemon(args: RunArgs, world: World, store: Store, stop: CancellationToken) -> Result<(), String> {
-    let own = world.settings.argocd_namespace.clone();
-    let watched = watched(&world)?;
+/// What the daemon is made of, by the settings of its world.
+pub(super) fn parts(world: &World, store: Store) -> Result<Parts, String> {
+    let watched = watched(world)?;
     let applications = match &world.cluster {
         Some(cluster) if !world.offline() => {
             let selector = Some(world.settings.label_selector.as_str()).filter(|s| !s.is_empty());
@@ -295,13 +300,17 @@ async fn daemon(args: RunArgs, world: World, store: Store, stop: CancellationTok
         }
         _ => offline::watch(world.clone()).boxed(),
     };
-    let documents = world.settings.notifications.then(|| documents(&world, &own)).flatten();
-    settle_open(&world).await;
+    let own = &world.settings.argocd_namespace;
+    let documents = world.settings.notifications.then(|| documents(world, own)).flatten();
+    Ok(Parts { world: world.clone(), store, applications, documents, watched })
+}
+
+async fn daemon(args: RunArgs, world: World, store: Store, stop: CancellationToken) -> Result<(), String> {
+    let parts = parts(&world, store)?;
     let metrics_address = args.metrics_port.map_or(args.metrics_bind_address.clone(), |port| format!(":{port}"));
     let bound = |what: &'static str| move |e: std::io::Error| format!("{what}: {e}");
     let probes = web::bind(&args.health_probe_bind_address).await.map_err(bound("--health-probe-bind-address"))?;
     let metrics = web::bind(&metrics_address).await.map_err(bound("--metrics-bind-address"))?;
-    let parts = Parts { world: world.clone(), store, applications, documents, watched };
     let (handle, mut tasks) = daemon::start(parts, stop.clone()).await.map_err(|e| e.to_string())?;
     if let Some(listener) = probes {
         tasks.spawn(web::serve(listener, web::probes(handle.clone()), stop.clone()).map(|_| "probes"));
@@ -393,18 +402,6 @@ fn from_cluster(
         .filter_map(futures::future::ready)
 }
 
-/// Pushes and patches whose outcome was never recorded are settled before anything is decided (GIT-15). What cannot be
-/// asked now is settled before its branch is touched.
-async fn settle_open(world: &World) {
-    if !world.settings.images {
-        return;
-    }
-    match patcher::settle(world).await {
-        Ok(events) => events.iter().for_each(|e| tracing::info!(application = %e.app, "an earlier patch had landed")),
-        Err(error) => tracing::warn!("open patches wait: {error}"),
-    }
-}
-
 /// One line at start that says what is governed.
 async fn greet(handle: Handle, stop: CancellationToken) {
     let wait = async {
@@ -436,15 +433,9 @@ async fn once(world: &World) -> u8 {
         Ok(apps) => apps,
         Err(problem) => return fail(1, problem),
     };
-    settle_open(world).await;
     let round = round::look(world, &apps).await;
-    for planned in &round.plans {
-        if let Err((_, text)) = committer::settle(world, &planned.remote, None).await {
-            tracing::warn!("{text}");
-        }
-    }
     let books = aftermath::Books::new(world.clone());
-    aftermath::settle(world, &books, round).await;
+    let failed = aftermath::settle(world, &books, round).await;
     let status = world.board.status();
     tracing::info!(
         "{} applications, {} images, {} problems",
@@ -452,7 +443,8 @@ async fn once(world: &World) -> u8 {
         status.images,
         status.problem_count()
     );
-    u8::from(status.problems.values().flatten().any(|p| p.severity == crate::core::problem::Severity::Error))
+    let severe = |p: &crate::core::problem::Problem| p.severity == crate::core::problem::Severity::Error;
+    u8::from(failed > 0 || status.problems.values().flatten().any(severe))
 }
 
 /// Every Application there is now, from wherever they come.
@@ -469,6 +461,11 @@ pub async fn all_applications(
     let Some(cluster) = &world.cluster else { return Ok(Vec::new()) };
     let watched = watched(world).map_err(|e| Problem::error("config-invalid", e))?;
     world.secrets.follow(&world.settings.argocd_namespace, &world.board, true, CancellationToken::new()).await;
+    world.follow_updaters(true, CancellationToken::new()).await;
+    if !world.knows_updaters() {
+        let text = "whether ImageUpdater objects govern Applications is not known";
+        return Err(Problem::error("kubernetes-unavailable", text).hint("--native-annotations=true does without"));
+    }
     let mut events = std::pin::pin!(cluster.applications(&watched, None));
     let mut apps = std::collections::BTreeMap::new();
     while let Some(event) = events.next().await {
@@ -480,12 +477,15 @@ pub async fn all_applications(
                 apps.remove(&key);
             }
             AppEvent::Undecodable(key, problem) => world.board.problems(&format!("object {key}"), vec![problem]),
-            AppEvent::Ready => return Ok(apps.into_values().collect()),
+            AppEvent::Ready => break,
             AppEvent::Down(text) => return Err(Problem::error("kubernetes-unavailable", text)),
             AppEvent::Restarted | AppEvent::Up => {}
         }
     }
-    Ok(apps.into_values().collect())
+    Ok(apps
+        .into_values()
+        .filter(|app: &std::sync::Arc<crate::core::application::Application>| world.governs(&app.key))
+        .collect())
 }
 
 async fn wait_for_signal(stop: CancellationToken) {

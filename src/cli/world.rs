@@ -213,7 +213,10 @@ pub async fn build(mut settings: Settings, store: Option<Store>, mirrors: &Path)
     }
     let wants_cluster = settings.source == Source::Cluster || settings.kubeconfig.is_some();
     let cluster = match wants_cluster {
-        true => Some(Cluster::connect(settings.kubeconfig.as_deref()).await.map_err(|e| e.problem())?),
+        true => {
+            let hint = "give --kubeconfig, or work without a cluster: --applications <folder>";
+            Some(Cluster::connect(settings.kubeconfig.as_deref()).await.map_err(|e| e.problem().hint(hint))?)
+        }
         false => None,
     };
     if let Some(cluster) = cluster.as_ref().filter(|_| settings.argocd_namespace.is_empty()) {
@@ -234,6 +237,7 @@ pub async fn build(mut settings: Settings, store: Option<Store>, mirrors: &Path)
         store,
         metrics,
         board: Board::default(),
+        updaters: Arc::new(tokio::sync::watch::channel(None).0),
         http,
         tally: Arc::default(),
         template: Arc::new(RwLock::new(None)),

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use super::world::World;
 use crate::adapters::git::{self, Author, Chain, CommitId, MOST_COMMITS, NewCommit, PushError, Remote, Tip};
@@ -22,6 +22,9 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Lost races are repeated at once this often, then with back-off (GIT-9).
 const AT_ONCE: u32 = 3;
+
+/// No server carries out a write that it was sent longer ago.
+const LATEST: SignedDuration = SignedDuration::from_hours(1);
 
 /// What became of one unit.
 #[derive(Clone, Debug)]
@@ -45,27 +48,44 @@ pub struct Committed {
     pub events: Vec<Event>,
 }
 
-/// Settles pushes whose outcome was never recorded (GIT-15): at start, and before a branch is touched again. Rows of
-/// other branches are left alone. Gives the `committed` events that came to light.
-pub async fn settle(
-    world: &World,
-    remote: &Remote,
-    branch: Option<&str>,
-) -> Result<Vec<Event>, (&'static str, String)> {
-    let Some(store) = &world.store else { return Ok(Vec::new()) };
-    let rows = store.open_pushes().await.map_err(|e| ("internal", e.to_string()))?;
-    let rows: Vec<PushRow> = rows
-        .into_iter()
-        .filter(|row| row.remote == remote.identity() && branch.is_none_or(|branch| row.branch == branch))
-        .filter(|row| !row.branch.is_empty())
-        .collect();
+/// Settles pushes whose outcome was never recorded, on every branch of a remote (GIT-15). Gives the `committed` events
+/// that came to light.
+pub async fn settle(world: &World, remote: &Remote) -> Result<Vec<Event>, (&'static str, String)> {
+    let rows = open_rows(world, remote, None).await?;
     if rows.is_empty() {
         return Ok(Vec::new());
     }
     let advertised = world.git.advertise(remote).await.map_err(|e| (e.kind(), e.to_string()))?;
+    settle_rows(world, remote, &advertised, rows).await
+}
+
+/// Announced pushes of a remote, and of one branch of it, whose outcome is not recorded.
+async fn open_rows(
+    world: &World,
+    remote: &Remote,
+    branch: Option<&str>,
+) -> Result<Vec<PushRow>, (&'static str, String)> {
+    let Some(store) = &world.store else { return Ok(Vec::new()) };
+    let mut rows = store.open_pushes().await.map_err(|e| ("internal", e.to_string()))?;
+    rows.retain(|row| !row.branch.is_empty() && row.remote == remote.identity());
+    rows.retain(|row| branch.is_none_or(|branch| row.branch == branch));
+    Ok(rows)
+}
+
+async fn settle_rows(
+    world: &World,
+    remote: &Remote,
+    advertised: &git::Advertised,
+    rows: Vec<PushRow>,
+) -> Result<Vec<Event>, (&'static str, String)> {
+    let Some(store) = &world.store else { return Ok(Vec::new()) };
     let mut events = Vec::new();
     for row in rows {
-        let landed = match (advertised.branches.get(&row.branch), row.new.parse::<CommitId>()) {
+        let tip = advertised.branches.get(&row.branch);
+        if tip.map(CommitId::to_string).unwrap_or_default() == row.old && may_still_land(&row) {
+            continue;
+        }
+        let landed = match (tip, row.new.parse::<CommitId>()) {
             (Some(tip), Ok(new)) if *tip == new => true,
             (Some(tip), Ok(new)) => {
                 let tip = world.git.tip(remote, &row.branch, *tip).await.map_err(|e| (e.kind(), e.to_string()))?;
@@ -76,6 +96,14 @@ pub async fn settle(
         events.extend(store.settle_push(&row.id, landed).await.map_err(|e| ("internal", e.to_string()))?);
     }
     Ok(events)
+}
+
+/// Whether what a row announced may be carried out after its sender has given up or died: a server does it for as
+/// long as what it found is as it was expected. Until then the row stays, and whoever writes now decides by the same
+/// expectation which of both comes true.
+pub(super) fn may_still_land(row: &PushRow) -> bool {
+    let announced = row.events.first().map_or(Timestamp::UNIX_EPOCH, |event| event.at);
+    Timestamp::now().duration_since(announced) < LATEST
 }
 
 /// Writes one plan. Every unit gets an outcome; events are in the journal when this returns.
@@ -126,12 +154,9 @@ impl Push<'_> {
     async fn run(&self) -> (Vec<Option<Outcome>>, Vec<Event>) {
         let started = Instant::now();
         let mut races = 0u32;
-        let mut events = match settle(self.world, self.remote, Some(&self.plan.branch)).await {
-            Ok(events) => events,
-            Err((kind, text)) => return (self.all(Outcome::Failed(kind, text)), Vec::new()),
-        };
+        let mut events = Vec::new();
         loop {
-            let attempt = match self.prepare().await {
+            let attempt = match self.prepare(&mut events).await {
                 Ok(attempt) => attempt,
                 Err((kind, text)) => return (self.all(Outcome::Failed(kind, text)), events),
             };
@@ -168,20 +193,14 @@ impl Push<'_> {
                 Err(PushError::Refused(text)) => {
                     return (attempt.finish(|_| Outcome::Refused("git-rejected", text.clone())), events);
                 }
-                Err(PushError::Unknown(text)) => match settle(self.world, self.remote, Some(&self.plan.branch)).await {
-                    // Settled: either it landed (then applying again gives nothing to do) or it is decided anew.
-                    Ok(found) => {
-                        events.extend(found);
-                        races += 1;
-                        if started.elapsed() > PATIENCE {
-                            return (attempt.finish(|_| Outcome::Failed("git-unreachable", text.clone())), events);
-                        }
-                        tokio::time::sleep(Backoff::PUSH.wait(races, fastrand::f64())).await;
+                // Either it landed (then applying again gives nothing to do) or it is decided anew.
+                Err(PushError::Unknown(text)) => {
+                    races += 1;
+                    if started.elapsed() > PATIENCE {
+                        return (attempt.finish(|_| Outcome::Failed("git-unreachable", text.clone())), events);
                     }
-                    Err((kind, _)) => {
-                        return (attempt.finish(|_| Outcome::Failed(kind, text.clone())), events);
-                    }
-                },
+                    tokio::time::sleep(Backoff::PUSH.wait(races, fastrand::f64())).await;
+                }
                 Err(PushError::Failed(error)) => {
                     let text = error.to_string();
                     return (attempt.finish(|_| Outcome::Failed(error.kind(), text.clone())), events);
@@ -194,10 +213,12 @@ impl Push<'_> {
         vec![Some(outcome); self.plan.units.len()]
     }
 
-    /// Reads the newest tip, applies the units and builds the chain.
-    async fn prepare(&self) -> Result<Try, (&'static str, String)> {
+    /// Reads the newest tip, settles what is open on the branch, applies the units and builds the chain.
+    async fn prepare(&self, events: &mut Vec<Event>) -> Result<Try, (&'static str, String)> {
         let failed = |e: git::Error| (e.kind(), e.to_string());
+        let rows = open_rows(self.world, self.remote, Some(&self.plan.branch)).await?;
         let advertised = self.world.git.advertise(self.remote).await.map_err(failed)?;
+        events.extend(settle_rows(self.world, self.remote, &advertised, rows).await?);
         let old = advertised.branches.get(&self.plan.branch).copied();
         let (branch, id) = match old {
             Some(id) => (&self.plan.branch, id),

@@ -120,6 +120,10 @@ pub async fn start(
         listeners.push(sender);
         let updater = updater::Updater::new(world.clone(), applications.clone());
         tasks.spawn("update", updater.run(seen, command_receiver, stop.clone()));
+        if world.cluster.is_some() && !world.offline() {
+            let (world, stop) = (world.clone(), stop.clone());
+            tasks.spawn("image updaters", async move { world.follow_updaters(false, stop).await });
+        }
         let (secrets, board) = (world.secrets.clone(), world.board.clone());
         let namespace = world.settings.argocd_namespace.clone();
         if matches!(secrets, world::Secrets::Cluster(..)) {
@@ -231,7 +235,11 @@ async fn notifications(
         tally: world.tally.clone(),
     };
     let deliver_stop = stop.clone();
+    let dry_run = world.settings.dry_run;
     tasks.spawn("deliver", async move {
+        if dry_run {
+            return deliver_stop.cancelled().await;
+        }
         // Rows of services that are not known yet would be parked for a quarter of an hour.
         tokio::select! {
             _ = deliver_stop.cancelled() => return,

@@ -5,13 +5,16 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
+use super::committer;
 use super::round::{self, Looked};
 use super::world::World;
 use crate::adapters::cluster::Edit;
 use crate::adapters::store::PushRow;
+use crate::core::application::Application;
 use crate::core::event::{Event, Place};
 use crate::core::update::survey::{Parameters, Trouble};
 use crate::core::update::{decision::State, report};
+use crate::core::writeback::FORCED;
 
 /// An Application that changes while it is patched is read and decided again this often (ARG-1).
 const TRIES: usize = 5;
@@ -28,6 +31,8 @@ pub async fn patch(world: &World, looked: &Looked) -> Result<Vec<Event>, Trouble
                 return Ok(events);
             }
             Err(Failure::Conflict) => {
+                // What changed it may have been an earlier patch of ours, carried out late.
+                events.extend(settle(world).await?);
                 tokio::time::sleep(std::time::Duration::from_millis(50 + fastrand::u64(0..100 << attempt))).await;
                 let Some(fresh) = decide_again(world, current).await? else { return Ok(events) };
                 again = Some(fresh);
@@ -54,7 +59,7 @@ async fn once(world: &World, looked: &Looked) -> Result<Vec<Event>, Failure> {
     let mut events = Vec::new();
     let mut version = looked.app.resource_version.clone();
     for parameters in &looked.survey.parameters {
-        let row = row(looked, parameters);
+        let row = row(looked, parameters, &version);
         store.open_push(row.clone()).await.map_err(|e| trouble("internal", e.to_string()))?;
         let steps = parameters.patch.operations.as_array().cloned().unwrap_or_default();
         match cluster.patch_application(&looked.app.key, &version, Edit::Steps(&steps)).await {
@@ -68,10 +73,10 @@ async fn once(world: &World, looked: &Looked) -> Result<Vec<Event>, Failure> {
                     // Nobody knows whether it arrived: the next round reads the Application and settles the row.
                     return Err(trouble(error.code(), error.to_string()));
                 }
-                store.settle_push(&row.id, false).await.map_err(|e| trouble("internal", e.to_string()))?;
                 if error.code() == "kubernetes-conflict" {
                     return Err(Failure::Conflict);
                 }
+                store.settle_push(&row.id, false).await.map_err(|e| trouble("internal", e.to_string()))?;
                 return Err(trouble(error.code(), error.to_string()));
             }
         }
@@ -89,7 +94,7 @@ async fn decide_again(world: &World, looked: &Looked) -> Result<Option<Looked>, 
     Ok(round.looked.into_iter().next().filter(due))
 }
 
-fn row(looked: &Looked, parameters: &Parameters) -> PushRow {
+fn row(looked: &Looked, parameters: &Parameters, version: &str) -> PushRow {
     let at = Timestamp::now();
     let diff: String = similar::TextDiff::from_lines(&lines(&parameters.patch.before), &lines(&parameters.patch.after))
         .unified_diff()
@@ -108,9 +113,9 @@ fn row(looked: &Looked, parameters: &Parameters) -> PushRow {
         id: format!("patch#{}#{}", looked.app.key, values.join(",")),
         remote: format!("application {}", looked.app.key),
         branch: String::new(),
-        old: looked.app.resource_version.clone(),
+        old: version.to_owned(),
         new: String::new(),
-        note: parameters.patch.after.join("\n"),
+        note: written(parameters).join("\n"),
         events,
     }
 }
@@ -119,25 +124,39 @@ fn lines(entries: &[String]) -> String {
     entries.iter().map(|entry| format!("{entry}\n")).collect()
 }
 
-/// Settles patches whose outcome was never recorded: the Application is read again and holds the values, or not.
-pub async fn settle(world: &World) -> Result<Vec<Event>, String> {
+/// The entries that a patch writes, as `name=value` or as an image.
+fn written(parameters: &Parameters) -> Vec<&str> {
+    let new = parameters.patch.after.iter().filter(|entry| !parameters.patch.before.contains(entry));
+    new.map(|entry| entry.strip_suffix(FORCED).unwrap_or(entry)).collect()
+}
+
+/// Settles patches whose outcome was never recorded: the Application is read again and holds the values, or not. While
+/// it is the version that was patched, the patch may still be carried out (GIT-15).
+pub async fn settle(world: &World) -> Result<Vec<Event>, Trouble> {
     let (Some(cluster), Some(store)) = (&world.cluster, &world.store) else { return Ok(Vec::new()) };
+    let internal = |e: crate::adapters::store::Error| Trouble { kind: "internal", text: e.to_string() };
     let mut events = Vec::new();
-    for row in store.open_pushes().await.map_err(|e| e.to_string())? {
+    for row in store.open_pushes().await.map_err(internal)? {
         let Some(event) = row.events.first().filter(|_| row.branch.is_empty()) else { continue };
-        let read = cluster.application(&event.app).await.map_err(|e| e.to_string())?;
-        let landed = read.is_some_and(|app| {
-            let held = app.sources.iter().any(|source| {
-                let mut entries: Vec<String> = Vec::new();
-                if let Some(helm) = &source.helm {
-                    entries.extend(helm.parameters.iter().map(|p| format!("{}={}", p.name, p.value)));
-                }
-                entries.extend(source.kustomize.clone().unwrap_or_default());
-                row.note.lines().all(|line| entries.iter().any(|entry| entry == line))
-            });
-            held && app.uid == event.app_uid
-        });
-        events.extend(store.settle_push(&row.id, landed).await.map_err(|e| e.to_string())?);
+        let read = cluster.application(&event.app).await;
+        let read = read.map_err(|e| Trouble { kind: e.code(), text: e.to_string() })?;
+        if read.as_ref().is_some_and(|app| app.resource_version == row.old) && committer::may_still_land(&row) {
+            continue;
+        }
+        let landed = read.is_some_and(|app| app.uid == event.app_uid && holds(&app, &row.note));
+        events.extend(store.settle_push(&row.id, landed).await.map_err(internal)?);
     }
     Ok(events)
+}
+
+/// Whether one source has all these entries.
+fn holds(app: &Application, entries: &str) -> bool {
+    app.sources.iter().any(|source| {
+        let mut own: Vec<String> = Vec::new();
+        if let Some(helm) = &source.helm {
+            own.extend(helm.parameters.iter().map(|p| format!("{}={}", p.name, p.value)));
+        }
+        own.extend(source.kustomize.clone().unwrap_or_default());
+        entries.lines().all(|line| own.iter().any(|entry| entry == line))
+    })
 }

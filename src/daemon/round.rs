@@ -50,6 +50,8 @@ pub struct Round {
     pub looked: Vec<Looked>,
     /// One per (remote, credentials, branch), ordered.
     pub plans: Vec<Planned>,
+    /// Every remote that was asked.
+    pub remotes: Vec<Remote>,
     /// Problems by Application.
     pub problems: BTreeMap<String, Vec<Problem>>,
 }
@@ -98,6 +100,7 @@ pub async fn look(world: &World, apps: &[Arc<Application>]) -> Round {
         }
         round.looked.push(Looked { app: input.app, settings: input.settings, survey });
     }
+    round.remotes = views.by_key.into_values().map(|(remote, _)| remote).collect();
     round.plans.sort_by(|a, b| {
         (a.remote.identity(), &a.plan.branch, &a.plan.base).cmp(&(b.remote.identity(), &b.plan.branch, &b.plan.base))
     });

@@ -1,4 +1,4 @@
-//! Health, readiness and metrics over HTTP. The room sees [`Status`] and the metrics text only; nothing that comes in
+//! Health, readiness and metrics over HTTP. The room sees [`crate::daemon::Status`] and the metrics text only; nothing that comes in
 //! here reaches the world.
 
 use std::net::SocketAddr;

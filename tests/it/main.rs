@@ -9,4 +9,5 @@ mod cli;
 mod cluster;
 mod git;
 mod notify;
+mod registry;
 mod update;

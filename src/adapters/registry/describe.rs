@@ -104,7 +104,7 @@ pub(super) struct Look<'a> {
     pub(super) metadata: &'a Metadata,
     pub(super) endpoint: &'a Endpoint,
     pub(super) repository: &'a str,
-    pub(super) access: &'a Access<'a>,
+    pub(super) access: Access<'a>,
 }
 
 /// A manifest as it came.
@@ -123,8 +123,11 @@ impl Look<'_> {
         let fresh = self.due_for_look(question);
         let each = question.tags.iter().map(|tag| {
             let again = fresh.contains(tag.as_str());
+            // The tag in use is asked about even when the budget runs low (REG-11).
+            let urgent = self.access.urgent || question.desired.contains(tag);
+            let look = Look { access: Access { urgent, ..self.access }, ..self };
             async move {
-                match self.one(tag, question.detail, question.platforms, again).await {
+                match look.one(tag, question.detail, question.platforms, again).await {
                     Ok(described) => Ok(described),
                     Err(e) if e.concerns_one_tag() => {
                         let note = Some(e.to_string());
@@ -331,7 +334,7 @@ impl Look<'_> {
             etag: None,
             limits: Limits::answer(bytes),
         };
-        exchange(self.http, self.options, self.endpoint, self.access, &ask, &mut Duration::default()).await
+        exchange(self.http, self.options, self.endpoint, &self.access, &ask, &mut Duration::default()).await
     }
 
     fn found(&self, reply: Reply, reference: &str) -> Result<Reply, Error> {

@@ -165,10 +165,11 @@ impl Call<'_> {
 
     fn throttled(&self, reply: &Reply) {
         self.endpoint.counters.throttled();
-        self.endpoint.limiter.throttled();
         let asked = reply.retry_after(std::time::SystemTime::now());
         let mut patience = locked(&self.endpoint.patience);
-        patience.entry(self.identity()).or_default().throttled(asked, fastrand::f64(), Instant::now());
+        if patience.entry(self.identity()).or_default().throttled(asked, fastrand::f64(), Instant::now()) {
+            self.endpoint.limiter.throttled();
+        }
     }
 
     fn count_failure(&mut self, why: http::Error) -> Result<(), Error> {

@@ -121,11 +121,19 @@ impl Patience {
         }
     }
 
-    /// Notes a 429 or 503: the named wait, or a doubling one with jitter.
-    pub(super) fn throttled(&mut self, asked: Option<Duration>, jitter: f64, now: Instant) {
-        self.throttled = self.throttled.saturating_add(1);
+    /// Notes a 429 or 503: the named wait, or a doubling one with jitter. Says whether that is news: answers to
+    /// requests that were on their way when silence began count once.
+    pub(super) fn throttled(&mut self, asked: Option<Duration>, jitter: f64, now: Instant) -> bool {
+        let news = self.quiet_until.is_none_or(|until| until <= now);
+        if !news && asked.is_none() {
+            return false;
+        }
+        if news {
+            self.throttled = self.throttled.saturating_add(1);
+        }
         let wait = asked.map_or_else(|| Backoff::REGISTRY.wait(self.throttled, jitter), retry_after);
         self.quiet_until = Some(self.quiet_until.map_or(now + wait, |until| until.max(now + wait)));
+        news
     }
 
     /// Notes any other answer and what it says of the budget.

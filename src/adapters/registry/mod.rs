@@ -158,7 +158,7 @@ impl Registries {
         question: Question<'_>,
         access: Access<'_>,
     ) -> Result<Vec<Described>, Error> {
-        self.look(endpoint, repository, &access).describe(question).await
+        self.look(endpoint, repository, access).describe(question).await
     }
 
     /// [`Registries::describe`] for one user of an image: candidates ready for a strategy.
@@ -191,7 +191,7 @@ impl Registries {
         tag: &str,
         access: Access<'_>,
     ) -> Result<String, Error> {
-        self.look(endpoint, repository, &access).digest(tag).await
+        self.look(endpoint, repository, access).digest(tag).await
     }
 
     /// Whether the registry answers and accepts the credential: one request for the API's root, plus what its
@@ -219,7 +219,7 @@ impl Registries {
         &self.0.metadata
     }
 
-    fn look<'a>(&'a self, endpoint: &'a Endpoint, repository: &'a str, access: &'a Access<'a>) -> Look<'a> {
+    fn look<'a>(&'a self, endpoint: &'a Endpoint, repository: &'a str, access: Access<'a>) -> Look<'a> {
         let Inner { http, options, metadata, .. } = &*self.0;
         Look { http, options, metadata, endpoint, repository, access }
     }

@@ -1,16 +1,21 @@
 //! What Go's libraries do to turn values into numbers and texts: sprig's `int64`, `float64`, `toString`.
 
+use std::sync::Arc;
+
 use crate::core::value::{IntKind, Value, display};
 
 use super::literal::{Form, Number, float};
 use super::text::lossy;
+
+/// The first float above every `int64`.
+pub(super) const TWO_63: f64 = (1u64 << 63) as f64;
 
 /// sprig's `toInt64`: texts by Go's literal syntax, floats cut off, anything else 0.
 pub(super) fn to_int(value: &Value) -> i64 {
     match value {
         Value::Int(_, n) => *n,
         // Go's conversion is undefined out of range; on amd64 it gives the smallest integer.
-        Value::Float(f) if f.is_nan() || *f >= 9.223372036854775808e18 || *f < -9.223372036854775808e18 => i64::MIN,
+        Value::Float(f) if f.is_nan() || *f >= TWO_63 || *f < -TWO_63 => i64::MIN,
         Value::Float(f) => *f as i64,
         Value::Bool(b) => i64::from(*b),
         Value::Str(text) => parse_int(without_zero_decimals(text)),
@@ -61,14 +66,16 @@ fn parse_int(text: &str) -> i64 {
 
 /// sprig's `empty`: the zero value of its type; times are never empty.
 pub(super) fn is_empty(value: &Value) -> bool {
-    !super::exec::is_true(value)
+    !super::val::is_true(value)
 }
 
-/// Go's `reflect.DeepEqual`: types count.
-pub(super) fn deep_equal(a: &Value, b: &Value, depth: usize) -> bool {
-    if depth > 100 {
+/// Go's `reflect.DeepEqual`: types count. What takes more than `budget` comparisons counts as different; maps can be
+/// made to hold themselves.
+pub(super) fn deep_equal(a: &Value, b: &Value, budget: &mut u32) -> bool {
+    if *budget == 0 {
         return false;
     }
+    *budget -= 1;
     match (a, b) {
         (Value::Nil, Value::Nil) => true,
         (Value::Bool(a), Value::Bool(b)) => a == b,
@@ -79,20 +86,29 @@ pub(super) fn deep_equal(a: &Value, b: &Value, depth: usize) -> bool {
         (Value::Bytes(a), Value::Bytes(b)) => a == b,
         (Value::Duration(a), Value::Duration(b)) => a == b,
         (Value::Time(a), Value::Time(b)) => a.at == b.at && a.zone == b.zone,
+        (Value::Object(a), Value::Object(b)) => Arc::ptr_eq(a, b) || (a.text().is_some() && a.text() == b.text()),
         (Value::List(a), Value::List(b)) => {
             a.kind == b.kind
+                && a.is_nil() == b.is_nil()
                 && a.items.len() == b.items.len()
-                && a.items.iter().zip(b.items.iter()).all(|(a, b)| deep_equal(a, b, depth + 1))
+                && a.items.iter().zip(b.items.iter()).all(|(a, b)| deep_equal(a, b, budget))
         }
         (Value::Map(a), Value::Map(b)) => {
-            let (x, y) = (a.entries(), b.entries());
-            a.kind == b.kind
-                && x.len() == y.len()
-                && x.iter().zip(&y).all(|((ka, va), (kb, vb))| ka == kb && deep_equal(va, vb, depth + 1))
+            if a.kind != b.kind || a.len() != b.len() {
+                return false;
+            }
+            a.same(b)
+                || a.entries()
+                    .iter()
+                    .zip(b.entries().iter())
+                    .all(|((ka, va), (kb, vb))| ka == kb && deep_equal(va, vb, budget))
         }
         _ => false,
     }
 }
+
+/// Comparisons that one call may take.
+pub(super) const COMPARISONS: u32 = 100_000;
 
 /// Go's `reflect.Kind` of a value, as it prints.
 pub(super) fn kind_name(value: &Value) -> &'static str {

@@ -74,10 +74,10 @@ fn fault_of(text: &str) -> Option<JsonFault> {
     let error = serde_json::from_str::<serde::de::IgnoredAny>(text).err()?;
     let message = error.to_string();
     let message = message.rsplit_once(" at line ").map_or(message.as_str(), |(head, _)| head).to_owned();
-    // serde counts columns in bytes from 0 at the end of input; a person counts from 1.
+    // serde counts in bytes and names the last one it read.
     let line = error.line().max(1);
     let bytes = text.split('\n').nth(line - 1).unwrap_or_default().as_bytes();
-    let before = &bytes[..error.column().saturating_sub(1).min(bytes.len())];
+    let before = &bytes[..(error.column() - usize::from(!error.is_eof() && error.column() > 0)).min(bytes.len())];
     let column = String::from_utf8_lossy(before).chars().count() + 1;
     Some(JsonFault { line: line as u32, column: column as u32, text: message })
 }

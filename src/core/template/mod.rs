@@ -3,6 +3,7 @@
 
 mod arg;
 mod builtin;
+mod call;
 mod cast;
 mod exec;
 mod functions;
@@ -13,6 +14,7 @@ mod node;
 mod parser;
 mod printf;
 mod text;
+mod val;
 
 #[cfg(test)]
 mod tests;
@@ -22,7 +24,8 @@ pub use json::{JsonFault, JsonOutcome, JsonRendering, interpolate_json};
 
 use super::value::Value;
 use super::value::time::Moment;
-use node::{Items, OperandKind};
+use node::OperandKind;
+use std::sync::Arc;
 
 /// Longest template source, in bytes (TLP-02).
 pub const MAX_SOURCE: usize = 64 * 1024;
@@ -105,7 +108,7 @@ impl Template {
         })?;
         let mut template = Template { source: source.to_owned(), parsed, mutates: false };
         let mut mutates = false;
-        template.visit(&mut |kind| {
+        template.visit(&mut |kind, _| {
             if let OperandKind::Function(function) = kind {
                 mutates |= functions::MUTATING.contains(&function.name);
             }
@@ -137,38 +140,40 @@ impl Template {
         })
     }
 
-    /// Whether any chain of fields starts with `.root`, `$.root` or a field `root` of any other value that is dot.
+    /// Whether it may read this part of its data: `.root`, `$.root`, a field `root` of any value, or the data as a whole
+    /// (`toJson .`, `index $ "root"`). Rather says yes than misses one.
     pub fn reads(&self, root: &str) -> bool {
-        self.has_path(&[root])
-    }
-
-    /// Whether any chain of fields starts with these names (`["repo", "GetCommitMetadata"]`), called or not.
-    pub fn calls(&self, path: &[&str]) -> bool {
-        self.has_path(path)
-    }
-
-    fn has_path(&self, path: &[&str]) -> bool {
-        let starts = |names: &[std::sync::Arc<str>]| {
-            names.len() >= path.len() && names.iter().zip(path).all(|(name, wanted)| **name == **wanted)
-        };
-        let mut found = false;
-        self.visit(&mut |kind| {
+        let mut found = self.calls(&[root]);
+        self.visit(&mut |kind, at_root| {
             found |= match kind {
-                OperandKind::Field(names) => starts(names),
-                OperandKind::Variable(names) => starts(&names[1..]),
-                OperandKind::Chain(_, names) => starts(names),
-                // `index . "secrets"` and `get . "secrets"` reach a root as well.
-                OperandKind::Text { text, .. } => path.first().is_some_and(|root| **text == **root),
+                OperandKind::Dot => at_root,
+                OperandKind::Variable(names) => at_root && names.len() == 1 && &*names[0] == "$",
                 _ => false,
             };
         });
         found
     }
 
-    fn visit<'t>(&'t self, visit: &mut dyn FnMut(&'t OperandKind)) {
-        let bodies: Vec<&Items> = std::iter::once(&self.parsed.root).chain(self.parsed.defined.values()).collect();
-        for body in bodies {
-            node::visit_operands(body, &mut |operand| visit(&operand.kind));
+    /// Whether it may use what lies at this path (`["repo", "GetCommitMetadata"]`): a chain of fields that starts with
+    /// the path, or a value on the way to it that is used as a whole (`index .repo $name`).
+    pub fn calls(&self, path: &[&str]) -> bool {
+        let touches =
+            |names: &[Arc<str>]| !names.is_empty() && names.iter().zip(path).all(|(name, wanted)| **name == **wanted);
+        let mut found = false;
+        self.visit(&mut |kind, _| {
+            found |= match kind {
+                OperandKind::Field(names) | OperandKind::Chain(_, names) => touches(names),
+                OperandKind::Variable(names) => touches(&names[1..]),
+                _ => false,
+            };
+        });
+        found
+    }
+
+    fn visit<'t>(&'t self, visit: &mut dyn FnMut(&'t OperandKind, bool)) {
+        node::visit_operands(&self.parsed.root, true, &mut |operand, root| visit(&operand.kind, root));
+        for body in self.parsed.defined.values() {
+            node::visit_operands(body, false, &mut |operand, root| visit(&operand.kind, root));
         }
     }
 

@@ -122,42 +122,45 @@ impl fmt::Display for Operand {
     }
 }
 
-/// Calls `visit` with every operand of the items, outer ones first.
-pub(super) fn visit_operands<'t>(items: &'t [Item], visit: &mut dyn FnMut(&'t Operand)) {
+/// Calls `visit` with every operand of the items, outer ones first, and with whether dot is there what the template was
+/// given as a whole.
+pub(super) fn visit_operands<'t>(items: &'t [Item], root: bool, visit: &mut dyn FnMut(&'t Operand, bool)) {
     for item in items {
         match &item.kind {
             ItemKind::Text(_) | ItemKind::Break | ItemKind::Continue => {}
-            ItemKind::Action(pipe) => visit_pipe(pipe, visit),
+            ItemKind::Action(pipe) => visit_pipe(pipe, root, visit),
             ItemKind::If(branches) | ItemKind::With(branches) => {
+                let same_dot = root && matches!(item.kind, ItemKind::If(_));
                 for (pipe, body) in &branches.branches {
-                    visit_pipe(pipe, visit);
-                    visit_operands(body, visit);
+                    visit_pipe(pipe, root, visit);
+                    visit_operands(body, same_dot, visit);
                 }
-                visit_operands(branches.otherwise.as_deref().unwrap_or_default(), visit);
+                visit_operands(branches.otherwise.as_deref().unwrap_or_default(), root, visit);
             }
             ItemKind::Range { pipe, body, otherwise } => {
-                visit_pipe(pipe, visit);
-                visit_operands(body, visit);
-                visit_operands(otherwise.as_deref().unwrap_or_default(), visit);
+                visit_pipe(pipe, root, visit);
+                visit_operands(body, false, visit);
+                visit_operands(otherwise.as_deref().unwrap_or_default(), root, visit);
             }
             ItemKind::Template { pipe, .. } => {
-                if let Some(pipe) = pipe {
-                    visit_pipe(pipe, visit);
-                }
+                let Some(pipe) = pipe else { continue };
+                // Handing on everything reads nothing: what the other template reads is looked at there.
+                let hands_on = matches!(pipe.commands.as_slice(), [only] if only.operands.len() == 1);
+                visit_pipe(pipe, root && !hands_on, visit);
             }
         }
     }
 }
 
-fn visit_pipe<'t>(pipe: &'t Pipe, visit: &mut dyn FnMut(&'t Operand)) {
-    pipe.commands.iter().flat_map(|command| &command.operands).for_each(|operand| visit_operand(operand, visit));
+fn visit_pipe<'t>(pipe: &'t Pipe, root: bool, visit: &mut dyn FnMut(&'t Operand, bool)) {
+    pipe.commands.iter().flat_map(|command| &command.operands).for_each(|operand| visit_operand(operand, root, visit));
 }
 
-fn visit_operand<'t>(operand: &'t Operand, visit: &mut dyn FnMut(&'t Operand)) {
-    visit(operand);
+fn visit_operand<'t>(operand: &'t Operand, root: bool, visit: &mut dyn FnMut(&'t Operand, bool)) {
+    visit(operand, root);
     match &operand.kind {
-        OperandKind::Chain(inner, _) => visit_operand(inner, visit),
-        OperandKind::Pipe(pipe) => visit_pipe(pipe, visit),
+        OperandKind::Chain(inner, _) => visit_operand(inner, root, visit),
+        OperandKind::Pipe(pipe) => visit_pipe(pipe, root, visit),
         _ => {}
     }
 }

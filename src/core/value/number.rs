@@ -12,12 +12,21 @@ pub fn format_float(value: f64, style: char, precision: Option<usize>) -> String
     let body = match style {
         'e' | 'E' => exponent_style(value.abs(), precision, style),
         'f' | 'F' => match precision {
-            Some(digits) => format!("{:.*}", digits, value.abs()),
+            Some(digits) => padded(format!("{:.*}", digits.min(DIGITS), value.abs()), digits),
             None => format!("{}", value.abs()),
         },
         _ => general_style(value.abs(), precision, if style == 'G' { 'E' } else { 'e' }),
     };
     if value.is_sign_negative() { format!("-{body}") } else { body }
+}
+
+/// No float64 has more digits behind its point; the standard library refuses to be asked for very many.
+const DIGITS: usize = 1100;
+
+/// Zeros for the digits beyond [`DIGITS`].
+fn padded(mut text: String, digits: usize) -> String {
+    text.push_str(&"0".repeat(digits.saturating_sub(DIGITS)));
+    text
 }
 
 /// A `float64` as `%v` prints it.
@@ -55,7 +64,8 @@ fn digits_of(value: f64, precision: Option<usize>) -> (String, i32) {
 }
 
 fn exponent_style(value: f64, precision: Option<usize>, letter: char) -> String {
-    let (digits, exponent) = digits_of(value, precision);
+    let (mut digits, exponent) = digits_of(value, precision.map(|p| p.min(DIGITS)));
+    digits.push_str(&"0".repeat(precision.unwrap_or(0).saturating_sub(DIGITS)));
     with_exponent(&digits, exponent, letter)
 }
 
@@ -67,7 +77,7 @@ fn with_exponent(digits: &str, exponent: i32, letter: char) -> String {
 }
 
 fn general_style(value: f64, precision: Option<usize>, letter: char) -> String {
-    let (digits, exponent) = digits_of(value, precision.map(|p| p.max(1) - 1));
+    let (digits, exponent) = digits_of(value, precision.map(|p| p.clamp(1, DIGITS) - 1));
     let significant = digits.trim_end_matches('0');
     let significant = if significant.is_empty() { "0" } else { significant };
     let count = significant.len() as i32;

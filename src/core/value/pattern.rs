@@ -74,7 +74,8 @@ fn group_name(after: &str) -> Option<(&str, &str)> {
 
 /// Writes a pattern of Go's syntax in the syntax of the regex crate.
 fn translate(pattern: &str) -> Result<String, String> {
-    let mut reader = Reader { rest: pattern, out: String::with_capacity(pattern.len() + 16), after: After::Nothing };
+    let mut reader =
+        Reader { rest: pattern, out: String::with_capacity(pattern.len() + 16), after: After::Nothing, flags: None };
     while !reader.rest.is_empty() {
         reader.step()?;
     }
@@ -93,6 +94,9 @@ struct Reader<'a> {
     rest: &'a str,
     out: String,
     after: After,
+    /// Where in `out` the flags begin that were written last, and whether they turn greediness around: a repetition
+    /// behind them applies to what stands before them.
+    flags: Option<(usize, bool)>,
 }
 
 impl Reader<'_> {
@@ -100,6 +104,9 @@ impl Reader<'_> {
         let Some(c) = self.rest.chars().next() else { return Ok(()) };
         let whole = self.rest;
         self.rest = &whole[c.len_utf8()..];
+        if !matches!(c, '*' | '+' | '?' | '{' | '(') {
+            self.flags = None;
+        }
         match c {
             '\\' => return self.escape(),
             '[' => return self.class(whole),
@@ -120,6 +127,7 @@ impl Reader<'_> {
                     return self.repetition(written);
                 }
                 self.out.push_str(r"\{");
+                self.flags = None;
             }
             ')' | '.' | '^' | '$' => self.out.push(c),
             _ => literal(&mut self.out, c),
@@ -134,17 +142,30 @@ impl Reader<'_> {
             After::Repetition => return Err(format!("invalid nested repetition operator: `{operator}`")),
             After::Atom => {}
         }
-        self.out.push_str(operator);
+        let mut operator = String::from(operator);
         if let Some(rest) = self.rest.strip_prefix('?') {
-            self.out.push('?');
+            operator.push('?');
             self.rest = rest;
+        }
+        match self.flags.take() {
+            Some((at, turned)) => {
+                if turned {
+                    match operator.strip_suffix('?').filter(|greedy| !greedy.is_empty()) {
+                        Some(greedy) => operator.truncate(greedy.len()),
+                        None => operator.push('?'),
+                    }
+                }
+                self.out.insert_str(at, &operator);
+            }
+            None => self.out.push_str(&operator),
         }
         self.after = After::Repetition;
         Ok(())
     }
 
     fn group(&mut self) -> Result<(), String> {
-        self.after = After::Nothing;
+        let before = std::mem::replace(&mut self.after, After::Nothing);
+        let flags_before = self.flags.take();
         let Some(inside) = self.rest.strip_prefix('?') else {
             self.out.push('(');
             return Ok(());
@@ -164,6 +185,13 @@ impl Reader<'_> {
         let known = flags.chars().all(|c| "imsU-".contains(c));
         if !known || flags.matches('-').count() > 1 || flags.ends_with('-') {
             return Err(format!("invalid or unsupported Perl syntax: `(?{inside}`"));
+        }
+        if inside[end..].starts_with(')') {
+            // Flags alone are no atom: what follows continues what went before.
+            let (at, turned) = flags_before.unwrap_or((self.out.len(), false));
+            let turns = flags.split('-').next().is_some_and(|set| set.contains('U'));
+            self.flags = Some((at, turned || turns));
+            self.after = if before == After::Nothing { After::Nothing } else { After::Atom };
         }
         self.out.push_str("(?");
         self.out.push_str(&inside[..=end]);

@@ -6,6 +6,8 @@ use super::{Func, IntKind, ListKind, MapKind, Object, Param, Value, duration};
 
 /// Nesting below this prints as `...`: a map can be made to hold itself.
 const DEPTH: usize = 100;
+/// Nor is more than this printed, in bytes: it could hold itself twice.
+const LENGTH: usize = 4 << 20;
 
 /// What `%v` prints. A nil is `<nil>`; templates print a missing value themselves.
 pub fn display(value: &Value) -> String {
@@ -15,8 +17,10 @@ pub fn display(value: &Value) -> String {
 }
 
 fn write(out: &mut String, value: &Value, depth: usize) {
-    if depth > DEPTH {
-        out.push_str("...");
+    if depth > DEPTH || out.len() > LENGTH {
+        if !out.ends_with("...") {
+            out.push_str("...");
+        }
         return;
     }
     match value {

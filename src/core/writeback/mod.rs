@@ -20,6 +20,7 @@ mod spec;
 mod target;
 
 pub use helm::has_path;
+pub use spec::FORCED;
 pub use target::KUSTOMIZATION_FILES;
 
 /// One file to be changed or created.

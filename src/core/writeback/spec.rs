@@ -119,8 +119,11 @@ fn array(json: &Json) -> Vec<Json> {
     json.as_array().cloned().unwrap_or_default()
 }
 
+/// What is shown behind a parameter that is a text whatever it looks like.
+pub const FORCED: &str = " (forceString)";
+
 fn show_parameter(entry: &Json) -> String {
     let text = |key: &str| entry[key].as_str().unwrap_or_default();
-    let force = if entry["forceString"] == Json::Bool(true) { " (forceString)" } else { "" };
+    let force = if entry["forceString"] == Json::Bool(true) { FORCED } else { "" };
     format!("{}={}{force}", text("name"), text("value"))
 }

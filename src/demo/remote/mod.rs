@@ -295,6 +295,18 @@ impl Repository {
         Some(String::from_utf8_lossy(object.as_blob()?.content()).into_owned())
     }
 
+    /// The files right below a folder of a branch, as whole paths.
+    pub fn files(&self, branch: &str, folder: &str) -> Vec<String> {
+        let read = || -> Result<Vec<String>, git2::Error> {
+            let repository = self.open()?;
+            let tree = repository.find_reference(&format!("refs/heads/{branch}"))?.peel_to_tree()?;
+            let below = tree.get_path(Path::new(folder))?.to_object(&repository)?.peel_to_tree()?;
+            let files = below.iter().filter(|entry| entry.kind() == Some(git2::ObjectType::Blob));
+            Ok(files.map(|entry| format!("{folder}/{}", String::from_utf8_lossy(entry.name_bytes()))).collect())
+        };
+        read().unwrap_or_default()
+    }
+
     /// The commits of a branch, newest first.
     pub fn log(&self, branch: &str) -> Vec<Commit> {
         let read = || -> Result<Vec<Commit>, git2::Error> {

@@ -151,6 +151,15 @@ impl House {
             Some(Process::start_with(&name, self.folder.path(), Path::new(PROGRAM), &arguments, &environment));
     }
 
+    /// Resident memory of the running daemon in KiB, as the kernel counts it.
+    pub fn resident_kib(&self) -> u64 {
+        let running = self.running.lock().unwrap();
+        let id = running.process.as_ref().expect("it runs").id();
+        let status = std::fs::read_to_string(format!("/proc/{id}/status")).expect("its status");
+        let line = status.lines().find(|line| line.starts_with("VmRSS:")).expect("its size");
+        line.split_whitespace().nth(1).and_then(|kib| kib.parse().ok()).expect("a number")
+    }
+
     /// Kills it at once (SIGKILL), if it runs.
     pub fn kill(&self) {
         if let Some(process) = self.running.lock().unwrap().process.take() {

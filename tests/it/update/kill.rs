@@ -114,8 +114,8 @@ enum Blow {
     BeforeTheBranchMoves,
     /// Killed when a push has left; the branch moves afterwards.
     WhileTheBranchMoves,
-    /// Killed when a push has left, started again, and only then the branch moves.
-    LongBeforeTheBranchMoves,
+    /// Killed when a push has left, started again, and only then, after so long, the branch moves.
+    LongBeforeTheBranchMoves(Duration),
     /// Killed when the branch has moved and the answer is on its way.
     AfterTheBranchMoved,
 }
@@ -126,33 +126,34 @@ impl Blow {
             0 | 1 => Blow::BeforeTheBranchMoves,
             2 | 3 => Blow::AfterTheBranchMoved,
             4 => Blow::WhileTheBranchMoves,
-            5 => Blow::LongBeforeTheBranchMoves,
+            5 => Blow::LongBeforeTheBranchMoves(Duration::from_millis(random.u64(0..1000))),
             _ => Blow::At(Duration::from_millis(random.u64(20..1800))),
         }
     }
 
     async fn strike(self, load: &Load, house: &Arc<House>) {
-        let fault = match self {
-            Blow::At(moment) => {
-                tokio::time::sleep(moment).await;
-                house.kill();
-                house.launch();
-                return;
-            }
-            Blow::BeforeTheBranchMoves => Fault::InsteadOfPush,
-            Blow::WhileTheBranchMoves | Blow::LongBeforeTheBranchMoves => Fault::BeforePush,
-            Blow::AfterTheBranchMoved => Fault::AfterPush,
-        };
+        if let Blow::At(moment) = self {
+            tokio::time::sleep(moment).await;
+            house.kill();
+            house.launch();
+            return;
+        }
         let struck = Arc::new(AtomicU32::new(0));
         let (victim, seen) = (house.clone(), struck.clone());
-        let again = matches!(self, Blow::LongBeforeTheBranchMoves);
-        load.stage.git.fail_next(fault(Hook::new(move || {
+        let again = matches!(self, Blow::LongBeforeTheBranchMoves(_));
+        let hook = Hook::new(move || {
             victim.kill();
             if again {
                 victim.launch();
             }
             seen.fetch_add(1, Ordering::SeqCst);
-        })));
+        });
+        load.stage.git.fail_next(match self {
+            Blow::BeforeTheBranchMoves => Fault::InsteadOfPush(hook),
+            Blow::LongBeforeTheBranchMoves(time) => Fault::BeforePush(hook, time),
+            Blow::AfterTheBranchMoved => Fault::AfterPush(hook),
+            Blow::At(_) | Blow::WhileTheBranchMoves => Fault::BeforePush(hook, Duration::ZERO),
+        });
         wait_for("a push leaves", ARRIVES, || async { (struck.load(Ordering::SeqCst) > 0).then_some(()) }).await;
         if !again {
             house.launch();
@@ -284,4 +285,52 @@ async fn compare(load: &Load, house: &House) {
             assert_eq!(kept, first.lines().filter(|line| !line.starts_with("replicas:")).collect::<Vec<_>>());
         }
     }
+}
+
+/// One Application in Git with one new tag, and a daemon that is not started.
+async fn one(label: &str) -> (Stage, Arc<House>) {
+    let stage = Stage::new().await;
+    stage.push("web", &["1.0.0", "1.0.1"]).await;
+    stage.repository.commit("main", "first", &[("apps/web/values.yaml", &stage.values("web", "1.0.0"))]);
+    let (ns, house) = stage.installed(label, "1s").await;
+    ns.apply_json(stage.helm_app("web", "~1.0")).await;
+    (stage, Arc::new(house))
+}
+
+async fn once_each(stage: &Stage, house: &House) {
+    assert_eq!(stage.repository.log("main").len(), 2, "one commit");
+    let committed = house.events("committed").await;
+    assert_eq!(committed.len(), 1, "{committed:?}\n{}", house.whole_log());
+    assert_eq!(committed[0]["commit"]["sha"], stage.repository.tip("main").expect("a branch").as_str());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn git_15_a_push_that_landed_before_a_kill_is_told_after_it_though_nothing_else_is_written() {
+    let (stage, house) = one("kill-after").await;
+    let victim = house.clone();
+    stage.git.fail_next(Fault::AfterPush(Hook::new(move || victim.kill())));
+    house.launch();
+    wait_for("the kill", ARRIVES, || async { house.ended().then_some(()) }).await;
+    house.start().await;
+    house.rounds(2).await;
+    once_each(&stage, &house).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn git_15_a_push_that_lands_long_after_the_kill_is_told_once() {
+    let (stage, house) = one("kill-late").await;
+    let victim = house.clone();
+    let kill = Hook::new(move || {
+        victim.kill();
+        victim.launch();
+    });
+    // The second push, of the daemon started again, waits until the first one has landed.
+    stage.git.fail_next(Fault::BeforePush(kill, Duration::from_millis(2000)));
+    stage.git.fail_next(Fault::BeforePush(Hook::new(|| {}), Duration::from_millis(3000)));
+    house.launch();
+    let main = || stage.repository.log("main").len();
+    wait_for("a push lands", ARRIVES, || async { (main() > 1).then_some(()) }).await;
+    house.until("it runs", |_| true).await;
+    house.rounds(2).await;
+    once_each(&stage, &house).await;
 }

@@ -1,1 +1,234 @@
-//! .
+//! No cluster: Applications from a folder and from Git, the commands that write nothing, and one pass that does.
+
+use serde_json::{Value, json};
+
+use super::stage::{Stage, application, repository_secret};
+use crate::support::house::{House, Ran};
+
+/// What a folder of manifests and one of Secrets are given to a command by.
+struct Offline {
+    house: House,
+    place: String,
+    registries: String,
+}
+
+impl Offline {
+    /// Applications in a folder, and this repository's Secret.
+    fn new(stage: &Stage, apps: &[Value]) -> Offline {
+        let house = stage.house();
+        for app in apps {
+            let name = app["metadata"]["name"].as_str().expect("a name");
+            house.file(&format!("applications/{name}.yaml"), &app.to_string());
+        }
+        let place = house.folder().join("applications").display().to_string();
+        Offline::at(stage, house, place)
+    }
+
+    fn at(stage: &Stage, house: House, place: String) -> Offline {
+        let secret = repository_secret("repository", &stage.url(), &[("username", "robot"), ("password", "secret")]);
+        house.file("secrets/repository.yaml", &secret.to_string());
+        let registries = house.folder().join("registries.conf").display().to_string();
+        Offline { house, place, registries }
+    }
+
+    async fn command(&self, name: &str, arguments: &[&str]) -> Ran {
+        let secrets = self.house.folder().join("secrets").display().to_string();
+        let mut all = vec![name, "--applications", &self.place, "--secrets", &secrets];
+        all.extend(["--registries-conf-path", &self.registries]);
+        all.extend(arguments);
+        self.house.command(&all).await
+    }
+
+    /// `run --once` with the installation's state folder.
+    async fn once(&self) -> Ran {
+        let state = self.house.state().display().to_string();
+        self.command("run", &["--once", "--state-dir", &state]).await
+    }
+}
+
+/// A diff as `git` and as `plan` print it, without what only one of them says.
+fn plain(diff: &str) -> String {
+    let said = |line: &&str| !line.starts_with("diff --git ") && !line.starts_with("index ");
+    // Behind the second @@ is what the line belongs to, which readers of diffs guess differently.
+    let short = |line: &str| match line.strip_prefix("@@").and_then(|rest| rest.split_once("@@")) {
+        Some((range, _)) => format!("@@{range}@@"),
+        None => line.to_owned(),
+    };
+    diff.lines().filter(said).map(|line| short(line) + "\n").collect()
+}
+
+fn two(stage: &Stage) -> [Value; 2] {
+    ["api", "web"].map(|name| stage.helm_app(name, "~1.0"))
+}
+
+async fn staged() -> Stage {
+    let stage = Stage::new().await;
+    for name in ["api", "web"] {
+        stage.push(name, &["1.0.0", "1.0.1", "1.1.0", "latest", "1.0.2-rc.1"]).await;
+    }
+    let files = ["api", "web"].map(|name| (format!("apps/{name}/values.yaml"), stage.values(name, "1.0.0")));
+    let files = files.each_ref().map(|(path, text)| (path.as_str(), text.as_str()));
+    stage.repository.commit("main", "first", &files);
+    stage
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn plan_equals_next_run_and_is_empty_after_it() {
+    let stage = staged().await;
+    let offline = Offline::new(&stage, &two(&stage));
+    let planned = offline.command("plan", &["-o", "json"]).await;
+    assert_eq!(planned.code, 2, "{planned:?}");
+    let diff = offline.command("plan", &["-o", "diff"]).await;
+    assert_eq!(diff.code, 2, "{diff:?}");
+    let text = offline.command("plan", &["web"]).await;
+    assert_eq!(text.code, 2, "{text:?}");
+    assert!(text.out.contains("+    tag: \"1.0.1\" # quoted on purpose") && !text.out.contains("apps/api"), "{text:?}");
+    assert_eq!(stage.repository.log("main").len(), 1, "plan writes nothing");
+    assert!(!offline.house.state().join("state.db").exists(), "not even its own state");
+
+    let once = offline.once().await;
+    assert_eq!(once.code, 0, "{once:?}");
+    let commits: Vec<String> = stage.repository.log("main")[..2].iter().rev().cloned().collect();
+    let pushed: Vec<String> =
+        commits.iter().map(|commit| stage.repository.git(&["show", "--format=", commit]) + "\n").collect();
+    assert_eq!(plain(&diff.out), plain(&pushed.concat()));
+    let json = planned.json();
+    let changes = json["changes"].as_array().expect("changes");
+    assert_eq!(changes.len(), 2, "{json}");
+    for ((name, change), (commit, pushed)) in ["api", "web"].iter().zip(changes).zip(commits.iter().zip(&pushed)) {
+        let file = format!("apps/{name}/values.yaml");
+        let images = json!([{ "alias": "app", "name": stage.image(name), "old": "1.0.0", "new": "1.0.1" }]);
+        assert_eq!(change["application"], format!("argocd/{name}"));
+        assert_eq!((&change["branch"], &change["file"], &change["images"]), (&json!("main"), &json!(file), &images));
+        assert_eq!(plain(change["diff"].as_str().expect("text")), plain(pushed));
+        let message = change["message"].as_str().expect("text");
+        assert_eq!(message.trim_end(), stage.repository.message(commit).trim_end());
+        let remote = change["remote"].as_str().expect("text");
+        assert!(stage.url().contains(remote.trim_start_matches("https://")) && !remote.contains("secret"), "{remote}");
+    }
+    for empty in ["parameters", "held", "refused", "problems"] {
+        assert_eq!(json[empty], json!([]), "{empty}");
+    }
+    stage.repository.check();
+
+    let after = offline.command("plan", &["-o", "json"]).await;
+    assert_eq!((after.code, &after.json()["changes"]), (0, &json!([])), "{after:?}");
+    let again = offline.once().await;
+    assert_eq!((again.code, stage.repository.log("main").len()), (0, 3), "{again:?}");
+    assert_eq!(offline.house.events("committed").await.len(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn section_23_exit_codes_of_plan_and_every_tag_explained() {
+    let stage = staged().await;
+    let mut broken = stage.helm_app("broken", "~1.0");
+    broken["metadata"]["annotations"]["argocd-image-updater.argoproj.io/write-back-target"] =
+        json!("helmvalues:none.yaml");
+    let offline = Offline::new(&stage, &[two(&stage).to_vec(), vec![broken]].concat());
+    for (arguments, code) in [
+        (vec!["web"], 2),
+        (vec!["argocd/web", "api"], 2),
+        (vec!["broken"], 1),
+        (vec!["broken", "web"], 1),
+        (vec!["nobody"], 1),
+        (vec!["--no-such-flag"], 64),
+        (vec!["-o", "yaml"], 64),
+    ] {
+        let ran = offline.command("plan", &arguments).await;
+        assert_eq!(ran.code, code, "{arguments:?} {ran:?}");
+    }
+    let explained = offline.command("explain", &["web", "-o", "json"]).await;
+    assert_eq!(explained.code, 0, "{explained:?}");
+    let image = &explained.json()["images"][0];
+    assert_eq!(
+        (&image["alias"], &image["state"], &image["candidate"]),
+        (&json!("app"), &json!("update-due"), &json!("1.0.1"))
+    );
+    assert_eq!(image["desired"]["value"], "1.0.0");
+    let from = image["desired"]["from"].as_str().expect("text");
+    assert!(from.contains("values.yaml") && from.contains("image.tag"), "{from}");
+    assert_eq!((&image["route"]["branch"], &image["route"]["file"]), (&json!("main"), &json!("apps/web/values.yaml")));
+    let mut tags: Vec<(&str, &str, &str)> = Vec::new();
+    for tag in image["tags"].as_array().expect("tags") {
+        let word = |key: &str| tag[key].as_str().expect("text");
+        tags.push((word("tag"), word("verdict"), word("rule")));
+    }
+    tags.sort();
+    let expected = [
+        ("1.0.0", "accepted", "semver"),
+        ("1.0.1", "chosen", "semver"),
+        ("1.0.2-rc.1", "rejected", "constraint"),
+        ("1.1.0", "rejected", "constraint"),
+        ("latest", "rejected", "version"),
+    ];
+    assert_eq!(tags, expected);
+    assert_eq!(offline.command("explain", &["nobody"]).await.code, 4);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn section_23_test_asks_the_registry() {
+    let stage = staged().await;
+    let offline = Offline::new(&stage, &[]);
+    let image = stage.image("web");
+    for (arguments, code, line) in [
+        (vec!["--semver-constraint", "~1.0"], 0, format!("latest image according to constraint is {image}:1.0.1")),
+        (vec!["--semver-constraint", ">2"], 0, "no newer version of image found".into()),
+        (
+            vec!["--update-strategy", "alphabetical"],
+            0,
+            format!("latest image according to constraint is {image}:latest"),
+        ),
+        (
+            vec!["--allow-tags", "regexp:^1\\.0\\.0$"],
+            0,
+            format!("latest image according to constraint is {image}:1.0.0"),
+        ),
+        (
+            vec!["--ignore-tags", "1.1.*", "--ignore-tags", "*-rc*"],
+            0,
+            format!("latest image according to constraint is {image}:1.0.1"),
+        ),
+        (vec!["--semver-constraint", "not a version"], 1, String::new()),
+        (vec!["--allow-tags", "regexp:("], 1, String::new()),
+        (vec!["--update-strategy", "newest"], 1, String::new()),
+    ] {
+        let mut all = vec!["test", &image, "--registries-conf-path", &offline.registries];
+        all.extend(&arguments);
+        let ran = offline.house.command(&all).await;
+        assert_eq!(ran.code, code, "{arguments:?} {ran:?}");
+        assert!(ran.out.contains(&line), "{arguments:?} {ran:?}");
+    }
+    let absent = stage.image("absent");
+    let ran = offline.house.command(&["test", &absent, "--registries-conf-path", &offline.registries]).await;
+    assert_eq!(ran.code, 1, "{ran:?}");
+    assert!(ran.err.contains("absent"), "{ran:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn src_5_src_6_app_of_apps_from_git_is_followed_and_written() {
+    let stage = staged().await;
+    let root = application("root", &stage.url(), "children", &[], &[]);
+    let mut children = two(&stage);
+    for child in &mut children {
+        child.as_object_mut().expect("an object").remove("status");
+    }
+    let text = children.each_ref().map(Value::to_string);
+    let manifests = [
+        ("root/root.yaml", root.to_string()),
+        ("children/api.yaml", text[0].clone()),
+        ("children/web.yaml", text[1].clone()),
+    ];
+    stage.repository.commit("main", "manifests", &manifests.each_ref().map(|(path, text)| (*path, text.as_str())));
+    let place = format!("git+{}?ref=main&path=root", stage.url());
+    let offline = Offline::at(&stage, stage.house(), place);
+    let planned = offline.command("plan", &["-o", "json"]).await;
+    assert_eq!(planned.code, 2, "{planned:?}");
+    let names: Vec<Value> =
+        planned.json()["changes"].as_array().expect("changes").iter().map(|c| c["application"].clone()).collect();
+    assert_eq!(names, ["argocd/api", "argocd/web"]);
+    let once = offline.once().await;
+    assert_eq!(once.code, 0, "{once:?}");
+    assert_eq!(stage.repository.log("main").len(), 4);
+    assert_eq!(stage.repository.read("main", "apps/web/values.yaml"), stage.values("web", "1.0.1"));
+    assert_eq!(offline.command("plan", &[]).await.code, 0);
+}

@@ -327,10 +327,10 @@ async fn reg_9_at_most_twenty_requests_are_in_flight() {
         stage.registry.push("team/app", tag, "2026-01-01T00:00:00Z", &[AMD]);
     }
     // The first twenty are held back; nobody else may arrive before one of them is answered.
-    stage.registry.script_times(20, On::Manifest, &Fault::Late(Duration::from_millis(300)));
+    stage.registry.script_times(20, On::Manifest, &Fault::Late(Duration::from_millis(1_500)));
     let names: Vec<&str> = tags.iter().map(String::as_str).collect();
     stage.describe(&names, Detail::Created, &[AMD]).await.expect("candidates");
     let log = stage.registry.log();
-    let early = log.iter().filter(|seen| seen.at.duration_since(log[0].at) < Duration::from_millis(250)).count();
+    let early = log.iter().filter(|seen| seen.at.duration_since(log[0].at) < Duration::from_millis(1_400)).count();
     assert_eq!(early, 20);
 }

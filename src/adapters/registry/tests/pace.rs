@@ -72,10 +72,14 @@ fn reg_11_without_a_time_the_wait_doubles_to_five_minutes() {
     let mut patience = Patience::default();
     for (nth, seconds) in [(1, 1), (2, 2), (3, 4), (9, 256), (10, 300), (40, 300)] {
         let mut fresh = Patience::default();
+        let mut at = now;
         for _ in 0..nth {
-            fresh.throttled(None, 1.0, now);
+            at += fresh.silence(false, at).unwrap_or_default();
+            assert!(fresh.throttled(None, 1.0, at), "{nth}");
+            // Nineteen more that were on their way.
+            assert!((0..19).all(|_| !fresh.throttled(None, 1.0, at)), "{nth}");
         }
-        assert_eq!(fresh.silence(false, now), Some(Duration::from_secs(seconds)), "{nth}");
+        assert_eq!(fresh.silence(false, at), Some(Duration::from_secs(seconds)), "{nth}");
     }
     patience.throttled(Some(Duration::from_secs(5)), 0.0, now);
     assert_eq!(patience.silence(true, now), Some(Duration::from_secs(5)));
@@ -104,7 +108,13 @@ async fn docker_hub_budget_reg_11() {
     let error = stage.describe(&["3"], Detail::Created, &["linux/amd64"]).await.expect_err("the budget is low");
     assert_eq!(error.kind(), "registry-rate-limited");
     assert!(stage.asked().is_empty());
-    // A webhook's request goes out.
+    // The tag in use is asked about all the same, and so is what a webhook names.
+    let tags = ["1".to_owned()];
+    let platforms = stage.platforms(&["linux/amd64"]);
+    let question = Question { tags: &tags, detail: Detail::Created, platforms: &platforms, desired: &tags };
+    let found = stage.registries.describe(&stage.endpoint(), "team/app", question, Access::default()).await;
+    assert_eq!(found.expect("described").len(), 1);
+    assert_eq!(stage.asked(), ["HEAD /v2/team/app/manifests/1 200"]);
     let image = stage.image("team/app");
     let urgent = Access { credential: None, urgent: true };
     let platforms = stage.platforms(&["linux/amd64"]);

@@ -80,6 +80,14 @@ impl Decimal {
                 return None;
             };
             let shift = DIVISION_DIGITS + ea - eb;
+            // Quotients that come out even need no more digits than they have.
+            for places in 0..shift.clamp(0, 38) {
+                match scaled(*a, places) {
+                    Some(a) if a % b == 0 => return Some(Decimal::Exact { digits: a / b, exponent: ea - eb - places }),
+                    Some(_) => {}
+                    None => break,
+                }
+            }
             let (a, b) = if shift >= 0 { (scaled(*a, shift)?, *b) } else { (*a, scaled(*b, -shift)?) };
             let (quotient, rest) = (a / b, a % b);
             let up = rest.unsigned_abs() * 2 >= b.unsigned_abs();

@@ -1,10 +1,12 @@
 //! sprig's functions for maps. Where Go's order is random, ours is that of the keys (notifications.md P-7).
 
-use crate::core::value::{Map, MapKind, Param, Value, type_name};
+use std::sync::Arc;
+
+use crate::core::value::{List, Map, MapKind, Param, Value, type_name};
 
 use super::super::cast::to_text;
 use super::merge::merge;
-use super::{ANY, COPY_DEPTH, Function, MAP, Outcome, P, TEXT, function, text_of, variadic};
+use super::{ANY, COPY_DEPTH, Ctx, Function, MAP, Outcome, P, TEXT, function, text_of, variadic};
 
 const DICTS: P = P::Typed(Param::Map);
 
@@ -31,8 +33,8 @@ pub(super) static TABLE: &[Function] = &[
     variadic("mustMerge", &[MAP, DICTS], |ctx, v| merge(ctx, v, false)),
     variadic("mergeOverwrite", &[MAP, DICTS], |ctx, v| merge(ctx, v, true)),
     variadic("mustMergeOverwrite", &[MAP, DICTS], |ctx, v| merge(ctx, v, true)),
-    function("deepCopy", &[ANY], |_, v| deep_copy(&v[0])),
-    function("mustDeepCopy", &[ANY], |_, v| deep_copy(&v[0])),
+    function("deepCopy", &[ANY], deep_copy),
+    function("mustDeepCopy", &[ANY], deep_copy),
     variadic("dig", &[ANY], |_, v| dig(v)),
 ];
 
@@ -52,11 +54,38 @@ fn dict(values: &[Value]) -> Value {
     Value::Map(map)
 }
 
-fn deep_copy(value: &Value) -> Outcome {
-    if value.is_nil() {
+fn deep_copy(ctx: &Ctx<'_>, values: &[Value]) -> Outcome {
+    if values[0].is_nil() {
         return Err("reflect: call of reflect.Value.Type on zero Value".into());
     }
-    Ok(value.deep_copy(COPY_DEPTH))
+    let mut left = ENTRIES;
+    let copied = copy(&values[0], &mut left, 0)?;
+    ctx.charge(u64::from(ENTRIES - left) / 8)?;
+    Ok(copied)
+}
+
+/// Entries that one copy may hold, and how deep it may go: maps can be made to hold themselves.
+const ENTRIES: u32 = 100_000;
+
+fn copy(value: &Value, left: &mut u32, depth: usize) -> Outcome {
+    if *left == 0 || depth > COPY_DEPTH {
+        return Err("value is too large to be copied, or holds itself".into());
+    }
+    *left -= 1;
+    Ok(match value {
+        Value::Map(map) => {
+            let copied = Map::new(map.kind);
+            for (key, item) in map.entries() {
+                copied.insert(key, copy(&item, left, depth + 1)?);
+            }
+            Value::Map(copied)
+        }
+        Value::List(list) if !list.is_nil() => {
+            let items: Result<Vec<Value>, _> = list.items.iter().map(|item| copy(item, left, depth + 1)).collect();
+            Value::List(List { kind: list.kind, items: Arc::new(items?) })
+        }
+        other => other.clone(),
+    })
 }
 
 fn set(values: &[Value]) -> Outcome {

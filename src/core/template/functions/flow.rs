@@ -2,8 +2,9 @@
 
 use crate::core::value::{Value, display, type_name};
 
-use super::super::cast::{deep_equal, is_empty, kind_name};
-use super::json::{decode, encode};
+use super::super::cast::{COMPARISONS, deep_equal, is_empty, kind_name};
+use super::json::encode;
+use super::json_read::decode;
 use super::{ANY, Failure, Function, Outcome, TEXT, function, text, text_of, variadic};
 
 pub(super) static TABLE: &[Function] = &[
@@ -21,7 +22,12 @@ pub(super) static TABLE: &[Function] = &[
     function("mustToPrettyJson", &[ANY], |_, v| json(&v[0], true, true)),
     function("toRawJson", &[ANY], |_, v| json(&v[0], false, false)),
     function("mustToRawJson", &[ANY], |_, v| json(&v[0], false, false)),
-    function("deepEqual", &[ANY, ANY], |_, v| Ok(Value::Bool(deep_equal(&v[0], &v[1], 0)))),
+    function("deepEqual", &[ANY, ANY], |ctx, v| {
+        let mut left = COMPARISONS;
+        let same = deep_equal(&v[0], &v[1], &mut left);
+        ctx.charge(u64::from(COMPARISONS - left) / 8)?;
+        Ok(Value::Bool(same))
+    }),
     function("typeOf", &[ANY], |_, v| text(type_name(&v[0]))),
     function("typeIs", &[TEXT, ANY], |_, v| Ok(Value::Bool(text_of(v, 0) == type_name(&v[1])))),
     function("typeIsLike", &[TEXT, ANY], |_, v| {

@@ -1,7 +1,5 @@
-//! JSON as Go's encoding/json writes and reads it: sorted keys, HTML characters escaped unless told otherwise, bytes as
-//! base64, times as RFC 3339; every number read is a `float64`.
-
-use std::borrow::Cow;
+//! JSON as Go's encoding/json writes it: sorted keys, HTML characters escaped unless told otherwise, bytes as base64,
+//! times as RFC 3339.
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
@@ -109,51 +107,4 @@ impl Writer {
         }
         self.out.push('"');
     }
-}
-
-/// The value of a JSON text.
-pub(super) fn decode(text: &str) -> Result<Value, String> {
-    let json: serde_json::Value = serde_json::from_str(&without_lone_surrogates(text)).map_err(|e| e.to_string())?;
-    Ok(value_of(&json))
-}
-
-fn value_of(json: &serde_json::Value) -> Value {
-    use serde_json::Value as Json;
-    match json {
-        Json::Number(n) => Value::Float(n.as_f64().unwrap_or(f64::NAN)),
-        Json::Array(items) => Value::list(items.iter().map(value_of).collect()),
-        Json::Object(fields) => Value::map(fields.iter().map(|(k, v)| (k.as_str(), value_of(v)))),
-        other => Value::from_json(other),
-    }
-}
-
-/// Go reads half of a surrogate pair as U+FFFD, serde refuses it.
-fn without_lone_surrogates(text: &str) -> Cow<'_, str> {
-    if !text.contains("\\ud") && !text.contains("\\uD") {
-        return Cow::Borrowed(text);
-    }
-    let half = |text: &str| -> Option<u32> {
-        let digits = text.strip_prefix("\\u")?.get(..4)?;
-        u32::from_str_radix(digits, 16).ok().filter(|code| (0xd800..0xe000).contains(code))
-    };
-    let mut out = String::with_capacity(text.len());
-    let mut rest = text;
-    while let Some(at) = rest.find('\\') {
-        out.push_str(&rest[..at]);
-        rest = &rest[at..];
-        let mut length = 1 + rest[1..].chars().next().map_or(0, char::len_utf8);
-        match half(rest) {
-            Some(..0xdc00) if half(&rest[6..]).is_some_and(|low| low >= 0xdc00) => length = 12,
-            Some(_) => {
-                out.push_str("\\ufffd");
-                rest = &rest[6..];
-                continue;
-            }
-            None => {}
-        }
-        out.push_str(&rest[..length]);
-        rest = &rest[length..];
-    }
-    out.push_str(rest);
-    Cow::Owned(out)
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::core::value::{List, ListKind, Value};
 
-use super::super::cast::{deep_equal, is_empty, kind_name, to_int, to_text};
+use super::super::cast::{COMPARISONS, deep_equal, is_empty, kind_name, to_int, to_text};
 use super::text::{items, texts};
 use super::{ANY, Ctx, Failure, Function, INT, Outcome, function, int_of, text, variadic};
 
@@ -36,8 +36,8 @@ pub(super) static TABLE: &[Function] = &[
     function("mustUniq", &[ANY], uniq),
     variadic("without", &[ANY, ANY], without),
     variadic("mustWithout", &[ANY, ANY], without),
-    function("has", &[ANY, ANY], |_, v| has(v)),
-    function("mustHas", &[ANY, ANY], |_, v| has(v)),
+    function("has", &[ANY, ANY], has),
+    function("mustHas", &[ANY, ANY], has),
     variadic("slice", &[ANY, ANY], |_, v| slice(v)),
     variadic("mustSlice", &[ANY, ANY], |_, v| slice(v)),
     function("sortAlpha", &[ANY], |_, v| sort_alpha(v)),
@@ -128,15 +128,17 @@ fn compact(values: &[Value]) -> Outcome {
     Ok(Value::list(all.iter().filter(|v| !is_empty(v)).cloned().collect()))
 }
 
-fn contains(haystack: &[Value], needle: &Value) -> bool {
-    haystack.iter().any(|item| deep_equal(needle, item, 0))
+fn contains(ctx: &Ctx<'_>, haystack: &[Value], needle: &Value) -> Result<bool, Failure> {
+    let mut left = COMPARISONS;
+    let found = haystack.iter().any(|item| deep_equal(needle, item, &mut left));
+    ctx.charge(u64::from(COMPARISONS - left) / 8)?;
+    Ok(found)
 }
 
 fn uniq(ctx: &Ctx<'_>, values: &[Value]) -> Outcome {
     let mut kept: Vec<Value> = Vec::new();
     for item in items(&values[0], "Cannot find uniq on type")?.iter() {
-        ctx.charge(1 + kept.len() as u64 / 8)?;
-        if !contains(&kept, item) {
+        if !contains(ctx, &kept, item)? {
             kept.push(item.clone());
         }
     }
@@ -144,16 +146,21 @@ fn uniq(ctx: &Ctx<'_>, values: &[Value]) -> Outcome {
 }
 
 fn without(ctx: &Ctx<'_>, values: &[Value]) -> Outcome {
-    let all = items(&values[0], "Cannot find without on type")?;
-    ctx.charge(all.len() as u64 * values.len() as u64 / 8)?;
-    Ok(Value::list(all.iter().filter(|item| !contains(&values[1..], item)).cloned().collect()))
+    let mut kept: Vec<Value> = Vec::new();
+    for item in items(&values[0], "Cannot find without on type")?.iter() {
+        if !contains(ctx, &values[1..], item)? {
+            kept.push(item.clone());
+        }
+    }
+    Ok(Value::list(kept))
 }
 
-fn has(values: &[Value]) -> Outcome {
+fn has(ctx: &Ctx<'_>, values: &[Value]) -> Outcome {
     if values[1].is_nil() {
         return Ok(Value::Bool(false));
     }
-    Ok(Value::Bool(contains(&items(&values[1], "Cannot find has on type")?, &values[0])))
+    let haystack = items(&values[1], "Cannot find has on type")?;
+    contains(ctx, &haystack, &values[0]).map(Value::Bool)
 }
 
 fn slice(values: &[Value]) -> Outcome {

@@ -7,7 +7,12 @@ use super::{Ctx, Failure, Function, INT, Outcome, P, TEXT, check_length, functio
 const PATTERN: P = P::Typed(Param::Text);
 
 pub(super) static TABLE: &[Function] = &[
-    function("regexMatch", &[PATTERN, TEXT], |ctx, v| Ok(Value::Bool(is_match(ctx, v).unwrap_or(false)))),
+    function("regexMatch", &[PATTERN, TEXT], |ctx, v| {
+        // sprig hides a bad pattern; a limit must still be seen.
+        let found = is_match(ctx, v).unwrap_or(false);
+        ctx.charge(0)?;
+        Ok(Value::Bool(found))
+    }),
     function("mustRegexMatch", &[PATTERN, TEXT], |ctx, v| is_match(ctx, v).map(Value::Bool)),
     function("regexFind", &[PATTERN, TEXT], find),
     function("mustRegexFind", &[PATTERN, TEXT], find),
@@ -24,6 +29,9 @@ pub(super) static TABLE: &[Function] = &[
 
 fn compiled(ctx: &Ctx<'_>, values: &[Value]) -> Result<::regex::Regex, Failure> {
     let source = text_of(values, 0);
+    // Time grows with the text and with the pattern written out.
+    let size = source.len() as u64 + repetitions(source);
+    ctx.charge(text_of(values, 1).len() as u64 * size / 2048)?;
     if let Some(known) = ctx.patterns.borrow().get(source) {
         return Ok(known.clone());
     }
@@ -32,6 +40,12 @@ fn compiled(ctx: &Ctx<'_>, values: &[Value]) -> Result<::regex::Regex, Failure> 
     let regex = pattern::compile(source).map_err(Failure::from)?;
     ctx.patterns.borrow_mut().insert(source.to_owned(), regex.clone());
     Ok(regex)
+}
+
+/// The sum of the numbers in braces.
+fn repetitions(source: &str) -> u64 {
+    let parts = source.split('{').skip(1).filter_map(|part| part.split_once('}'));
+    parts.flat_map(|(bounds, _)| bounds.split(',')).filter_map(|n| n.parse::<u64>().ok()).sum::<u64>().min(1 << 20)
 }
 
 fn is_match(ctx: &Ctx<'_>, values: &[Value]) -> Result<bool, Failure> {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::core::value::{List, ListKind, Map, MapKind, Value, display};
+use crate::core::value::{List, Map, MapKind, Value, display};
 
 use super::super::cast::to_text;
 use super::super::text::{byte_slice, quote};
@@ -185,9 +185,6 @@ fn abbrev(width: i64, source: &str) -> Outcome {
 fn abbrev_both(left: i64, right: i64, source: &str) -> Outcome {
     if right < 4 || (left > 0 && right < 7) {
         return text(source);
-    }
-    if left < 0 {
-        return Err("runtime error: slice bounds out of range".into());
     }
     text(abbreviate(source, left, right))
 }

@@ -128,8 +128,8 @@ pub enum Fault {
     MoveBranch(String, String, String),
     /// A push's pack is taken, this happens, and the push is not carried out.
     InsteadOfPush(Hook),
-    /// This happens, then a push is carried out, whether or not its sender still lives.
-    BeforePush(Hook),
+    /// This happens, then after so long a push is carried out, whether or not its sender still lives.
+    BeforePush(Hook, Duration),
     /// A push is carried out, then this happens, and the answer breaks off.
     AfterPush(Hook),
 }
@@ -272,10 +272,10 @@ async fn carry_out(shared: Arc<Shared>, request: Request) -> Result<Response, Cu
             (hook.0)();
             Ok(front::torn(RESULT))
         }
-        Some(Fault::BeforePush(hook)) => {
+        Some(Fault::BeforePush(hook, time)) => {
             (hook.0)();
-            serve().await;
-            Ok(front::torn(RESULT))
+            tokio::time::sleep(time).await;
+            Ok(serve().await)
         }
         Some(Fault::AfterPush(hook)) => {
             serve().await;

@@ -1,14 +1,18 @@
 //! Go's fmt: `print`, `println` and `printf` with its verbs, flags, widths and complaints (`%!d(string=a)`).
 
-use crate::core::value::number::format_float;
+mod numbers;
+
+use crate::core::value::time::{Moment, month_name};
 use crate::core::value::{IntKind, Value, display, type_name};
 
-use super::text::{is_print, lossy, quote, quote_char};
+use super::text::{lossy, quote};
 
 /// Largest width or precision, as in Go.
 const MAX_NUMBER: usize = 1_000_000;
 /// Deepest nesting that is printed.
 const DEPTH: usize = 100;
+/// Longest result, in bytes; what is longer would be refused anyway.
+const LENGTH: usize = 4 << 20;
 
 /// `fmt.Sprint`: a blank between two operands where neither is text.
 pub(super) fn print(values: &[Value]) -> String {
@@ -53,6 +57,26 @@ struct Flags {
     sharp_v: bool,
 }
 
+impl Flags {
+    /// The flags at the start of the text, and the text after them.
+    fn read(text: &str) -> (Flags, &str) {
+        let mut flags = Flags::default();
+        let mut rest = text;
+        while let Some(c) = rest.chars().next() {
+            match c {
+                '#' => flags.sharp = true,
+                '0' => flags.zero = true,
+                '+' => flags.plus = true,
+                '-' => flags.minus = true,
+                ' ' => flags.space = true,
+                _ => break,
+            }
+            rest = &rest[1..];
+        }
+        (flags, rest)
+    }
+}
+
 #[derive(Default)]
 struct Printer {
     out: String,
@@ -92,22 +116,10 @@ impl Printer {
 
     /// One verb, `rest` standing behind its percent sign; returns what follows.
     fn verb<'a>(&mut self, rest: &'a str, arguments: &[Value], next: &mut usize) -> &'a str {
-        self.flags = Flags::default();
         self.good_index = true;
-        let mut rest = rest;
-        while let Some(c) = rest.chars().next() {
-            match c {
-                '#' => self.flags.sharp = true,
-                '0' => self.flags.zero = true,
-                '+' => self.flags.plus = true,
-                '-' => self.flags.minus = true,
-                ' ' => self.flags.space = true,
-                _ => break,
-            }
-            rest = &rest[1..];
-        }
-        let mut after_index;
-        (rest, after_index) = self.index(rest, arguments.len(), next);
+        let (flags, rest) = Flags::read(rest);
+        self.flags = flags;
+        let (mut rest, mut after_index) = self.index(rest, arguments.len(), next);
         if let Some(tail) = rest.strip_prefix('*') {
             rest = tail;
             match integer_argument(arguments, next) {
@@ -211,12 +223,20 @@ impl Printer {
             self.text(&type_name(value));
             return;
         }
+        // `%w` wants an error and says so about the whole value; `%p` wants something with an address.
+        let composite = matches!(value, Value::List(_) | Value::Map(_) | Value::Object(_));
+        if (verb == 'w' && composite) || (matches!(verb, 'w' | 'p') && matches!(value, Value::Time(_))) {
+            self.complain(value, verb);
+            return;
+        }
         self.value(value, verb, 0);
     }
 
     fn value(&mut self, value: &Value, verb: char, depth: usize) {
-        if depth > DEPTH {
-            self.out.push_str("...");
+        if depth > DEPTH || self.out.len() > LENGTH {
+            if !self.out.ends_with("...") {
+                self.out.push_str("...");
+            }
             return;
         }
         if let Some(text) = own_text(value)
@@ -279,8 +299,35 @@ impl Printer {
                 }
                 self.out.push('}');
             }
-            Value::Time(_) | Value::Func(_) => self.pad(&display(value)),
+            Value::Time(moment) if self.flags.sharp_v => self.text(&go_syntax(moment)),
+            Value::Time(moment) => self.time_fields(moment, verb, depth),
+            Value::Func(_) => self.pad(&display(value)),
         }
+    }
+
+    /// Verbs that a time has no text for show what Go's struct holds: nanoseconds, seconds since year 1, the zone.
+    fn time_fields(&mut self, moment: &Moment, verb: char, depth: usize) {
+        let nanoseconds = moment.unix_nano().rem_euclid(1_000_000_000);
+        let seconds = moment.unix() - Moment::zero().unix();
+        let names = if self.flags.plus_v { ["wall:", "ext:", "loc:"] } else { [""; 3] };
+        self.out.push('{');
+        self.out.push_str(names[0]);
+        self.value(&Value::Int(IntKind::Uint64, nanoseconds), verb, depth + 1);
+        self.out.push(' ');
+        self.out.push_str(names[1]);
+        self.value(&Value::int64(seconds), verb, depth + 1);
+        self.out.push(' ');
+        self.out.push_str(names[2]);
+        match verb {
+            'v' => self.pad("<nil>"),
+            'b' | 'o' | 'd' => self.value(&Value::Int(IntKind::Uint64, 0), verb, depth + 1),
+            _ => {
+                self.out.push_str(&format!("%!{verb}(*time.Location="));
+                self.pad("<nil>");
+                self.out.push(')');
+            }
+        }
+        self.out.push('}');
     }
 
     /// A verb that does not fit the value.
@@ -350,20 +397,22 @@ impl Printer {
             'x' | 'X' => self.hex(bytes, verb == 'X'),
             'q' => self.quoted(&lossy(bytes)),
             'v' if self.flags.sharp_v => {
-                let items: Vec<String> = bytes.iter().map(|b| format!("0x{b:x}")).collect();
-                self.out.push_str(&format!("[]byte{{{}}}", items.join(", ")));
+                self.bytes_one_by_one(bytes, verb, depth, ("[]byte{", ", ", '}'));
             }
-            _ => {
-                self.out.push('[');
-                for (i, byte) in bytes.iter().enumerate() {
-                    if i > 0 {
-                        self.out.push(' ');
-                    }
-                    self.value(&Value::Int(IntKind::Uint8, i64::from(*byte)), verb, depth + 1);
-                }
-                self.out.push(']');
-            }
+            _ if self.flags.sharp_v => self.bytes_one_by_one(bytes, verb, depth, ("[]uint8{", ", ", '}')),
+            _ => self.bytes_one_by_one(bytes, verb, depth, ("[", " ", ']')),
         }
+    }
+
+    fn bytes_one_by_one(&mut self, bytes: &[u8], verb: char, depth: usize, marks: (&str, &str, char)) {
+        self.out.push_str(marks.0);
+        for (i, byte) in bytes.iter().enumerate() {
+            if i > 0 {
+                self.out.push_str(marks.1);
+            }
+            self.value(&Value::Int(IntKind::Uint8, i64::from(*byte)), verb, depth + 1);
+        }
+        self.out.push(marks.2);
     }
 
     fn hex(&mut self, bytes: &[u8], upper: bool) {
@@ -385,129 +434,22 @@ impl Printer {
         };
         self.pad(&text);
     }
+}
 
-    fn integer(&mut self, value: &Value, n: i64, signed: bool, verb: char) {
-        let negative = signed && n < 0;
-        let size = if negative { n.unsigned_abs() } else { n as u64 };
-        let code = if n as u64 > 0x10ffff { None } else { char::from_u32(n as u32) };
-        match verb {
-            'v' if self.flags.sharp_v && !signed => {
-                let text = format!("0x{size:x}");
-                self.pad_with_blanks(&text);
-            }
-            'v' | 'd' => self.digits(size, negative, verb, size.to_string(), ""),
-            'b' => self.digits(size, negative, verb, format!("{size:b}"), "0b"),
-            'o' => self.digits(size, negative, verb, format!("{size:o}"), "0"),
-            'O' => self.digits(size, negative, verb, format!("{size:o}"), "0"),
-            'x' => self.digits(size, negative, verb, format!("{size:x}"), "0x"),
-            'X' => self.digits(size, negative, verb, format!("{size:X}"), "0X"),
-            'c' => self.pad(&code.unwrap_or('\u{fffd}').to_string()),
-            'q' => {
-                let text = quote_char(code.unwrap_or('\u{fffd}'), self.flags.plus);
-                self.pad(&text);
-            }
-            'U' => {
-                let width = self.flags.precision.unwrap_or(0).max(4);
-                let mut text = format!("U+{:0width$X}", n as u64);
-                if let Some(c) = code.filter(|c| self.flags.sharp && is_print(*c)) {
-                    text.push_str(&format!(" '{c}'"));
-                }
-                self.pad_with_blanks(&text);
-            }
-            _ => self.complain(value, verb),
-        }
-    }
-
-    fn digits(&mut self, size: u64, negative: bool, verb: char, digits: String, prefix: &str) {
-        let flags = self.flags;
-        if flags.precision == Some(0) && size == 0 {
-            self.pad_with_blanks("");
-            return;
-        }
-        let wanted = match (flags.precision, flags.width) {
-            (Some(precision), _) => precision,
-            (None, Some(width)) if flags.zero && !flags.minus => {
-                width.saturating_sub(usize::from(negative || flags.plus || flags.space))
-            }
-            _ => 0,
-        };
-        let mut text = format!("{}{digits}", "0".repeat(wanted.saturating_sub(digits.len())));
-        if flags.sharp && !(prefix == "0" && text.starts_with('0')) {
-            text.insert_str(0, prefix);
-        }
-        if verb == 'O' {
-            text.insert_str(0, "0o");
-        }
-        if negative {
-            text.insert(0, '-');
-        } else if flags.plus {
-            text.insert(0, '+');
-        } else if flags.space {
-            text.insert(0, ' ');
-        }
-        self.pad_with_blanks(&text);
-    }
-
-    fn float(&mut self, value: &Value, f: f64, verb: char) {
-        let (style, default) = match verb {
-            'v' => ('g', None),
-            'g' | 'G' => (verb, None),
-            'e' | 'E' => (verb, Some(6)),
-            'f' | 'F' => ('f', Some(6)),
-            'b' | 'x' | 'X' => (verb, None),
-            _ => return self.complain(value, verb),
-        };
-        let precision = self.flags.precision.or(default);
-        let mut text = match style {
-            'b' => binary_float(f),
-            'x' | 'X' => hex_float(f, precision, style == 'X'),
-            _ => format_float(f, style, precision),
-        };
-        if !text.starts_with(['+', '-']) {
-            text.insert(0, '+');
-        }
-        if self.flags.space && text.starts_with('+') && !self.flags.plus {
-            text.replace_range(..1, " ");
-        }
-        if !f.is_finite() {
-            if f.is_nan() && !self.flags.space && !self.flags.plus {
-                text.remove(0);
-            }
-            self.pad_with_blanks(&text);
-            return;
-        }
-        if self.flags.sharp && style != 'b' {
-            text = with_point(&text, style, precision);
-        }
-        if self.flags.plus || !text.starts_with('+') {
-            if let Some(width) = self.flags.width
-                && self.flags.zero
-                && !self.flags.minus
-                && width > text.len()
-            {
-                self.out.push_str(&text[..1]);
-                self.out.push_str(&"0".repeat(width - text.len()));
-                self.out.push_str(&text[1..]);
-                return;
-            }
-            self.pad(&text);
-            return;
-        }
-        self.pad(&text[1..]);
-    }
-
-    fn complex(&mut self, value: &Value, re: f64, im: f64, verb: char) {
-        if !matches!(verb, 'v' | 'b' | 'g' | 'G' | 'x' | 'X' | 'f' | 'F' | 'e' | 'E') {
-            return self.complain(value, verb);
-        }
-        let plus = self.flags.plus;
-        self.out.push('(');
-        self.float(value, re, verb);
-        self.flags.plus = true;
-        self.float(value, im, verb);
-        self.out.push_str("i)");
-        self.flags.plus = plus;
-    }
+/// What `%#v` makes of a time.
+fn go_syntax(moment: &Moment) -> String {
+    let f = moment.fields();
+    let zone = if moment.zone == jiff::tz::TimeZone::UTC { "UTC" } else { "Local" };
+    format!(
+        "time.Date({}, time.{}, {}, {}, {}, {}, {}, time.{zone})",
+        f.year,
+        month_name(f.month),
+        f.day,
+        f.hour,
+        f.minute,
+        f.second,
+        f.nanosecond
+    )
 }
 
 /// The text of values that know how to print themselves.
@@ -536,86 +478,4 @@ fn integer_argument(arguments: &[Value], next: &mut usize) -> Option<i64> {
         Value::Int(_, n) | Value::Duration(n) if n.unsigned_abs() as usize <= MAX_NUMBER => Some(*n),
         _ => None,
     }
-}
-
-/// The `#` flag keeps the point and the trailing zeros.
-fn with_point(text: &str, style: char, precision: Option<usize>) -> String {
-    let mut digits: i64 = match style {
-        'g' | 'G' | 'x' => precision.map_or(6, |p| p as i64),
-        _ => 0,
-    };
-    let (body, tail) = match text.find(|c| matches!(c, 'e' | 'E' | 'p' | 'P')) {
-        Some(at) if !matches!(style, 'x' | 'X') || text[at..].starts_with(['p', 'P']) => text.split_at(at),
-        _ => (text, ""),
-    };
-    let mut body = body.to_owned();
-    let mut nonzero = false;
-    let mut point = false;
-    for c in body[1..].chars() {
-        match c {
-            '.' => point = true,
-            c => {
-                nonzero |= c != '0';
-                digits -= i64::from(nonzero);
-            }
-        }
-    }
-    if !point {
-        if body.len() == 2 && body.ends_with('0') {
-            digits -= 1;
-        }
-        body.push('.');
-    }
-    body.push_str(&"0".repeat(digits.max(0) as usize));
-    body + tail
-}
-
-/// `%b`: the mantissa as an integer and a power of two.
-fn binary_float(f: f64) -> String {
-    let bits = f.to_bits();
-    let exponent = (bits >> 52 & 0x7ff) as i64;
-    let fraction = bits & ((1 << 52) - 1);
-    let (mantissa, exponent) = if exponent == 0 { (fraction, 1) } else { (fraction | 1 << 52, exponent) };
-    format!("{}{mantissa}p{:+}", if f.is_sign_negative() { "-" } else { "" }, exponent - 1075)
-}
-
-/// `%x`: hexadecimal mantissa and a power of two.
-fn hex_float(f: f64, precision: Option<usize>, upper: bool) -> String {
-    let bits = f.to_bits();
-    let mut exponent = (bits >> 52 & 0x7ff) as i64 - 1023;
-    let mut mantissa = bits & ((1 << 52) - 1) | 1 << 52;
-    if f == 0.0 {
-        (mantissa, exponent) = (0, 0);
-    } else if exponent == -1023 {
-        mantissa = bits & ((1 << 52) - 1);
-        exponent = -1022;
-        while mantissa & 1 << 52 == 0 {
-            mantissa <<= 1;
-            exponent -= 1;
-        }
-    }
-    if let Some(digits) = precision.filter(|p| *p < 13) {
-        let shift = 52 - 4 * digits as u32;
-        let (half, rest) = (1u64 << (shift - 1), mantissa & ((1 << shift) - 1));
-        mantissa >>= shift;
-        if rest > half || (rest == half && mantissa & 1 == 1) {
-            mantissa += 1;
-        }
-        mantissa <<= shift;
-        if mantissa & 1 << 53 != 0 {
-            mantissa >>= 1;
-            exponent += 1;
-        }
-    }
-    let mut digits = format!("{:013x}", mantissa & ((1 << 52) - 1));
-    match precision {
-        None => digits.truncate(digits.trim_end_matches('0').len()),
-        Some(p) if p < 13 => digits.truncate(p),
-        Some(p) => digits.push_str(&"0".repeat(p - 13)),
-    }
-    let point = if digits.is_empty() { "" } else { "." };
-    let sign = if f.is_sign_negative() { "-" } else { "" };
-    let exponent_sign = if exponent < 0 { '-' } else { '+' };
-    let text = format!("{sign}0x{}{point}{digits}p{exponent_sign}{:02}", mantissa >> 52, exponent.abs());
-    if upper { text.to_uppercase() } else { text }
 }
