@@ -146,7 +146,7 @@ impl Updater {
         }
         let Some(group) = self.group(&app) else {
             // Settings that cannot be used are shown, though nothing is looked at (ANN-5).
-            let own = governs(&self.world, &app.key);
+            let own = self.world.governs(&app.key);
             self.books.forget(&app.key, if own { annotations::settings(&app).1 } else { Vec::new() });
             return;
         };
@@ -184,7 +184,7 @@ impl Updater {
                 Some(group) => {
                     self.next.entry(group).or_insert_with(Instant::now);
                 }
-                None => self.books.forget(&app.key),
+                None => self.books.forget(&app.key, Vec::new()),
             }
         }
     }
