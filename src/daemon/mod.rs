@@ -194,7 +194,7 @@ async fn notifications(
     let epoch = store.claim().await?;
     let stop = tasks.stop.clone();
     let rules = Arc::new(watch::channel(Arc::new(Compiled::default())).0);
-    let (services, mut service_receiver) = watch::channel(Arc::new(delivery::Services::new()));
+    let (services, service_receiver) = watch::channel(Arc::new(delivery::Services::new()));
     let follower = rules::Follower {
         rules: rules.clone(),
         store: store.clone(),
@@ -223,7 +223,7 @@ async fn notifications(
         let renderer = renderer.clone();
         async move { renderer.render_row(&row, packed.as_deref()).await }.boxed()
     });
-    let (told, mut told_receiver) = mpsc::unbounded_channel::<delivery::Told>();
+    let (told, told_receiver) = mpsc::unbounded_channel::<delivery::Told>();
     let executor = delivery::Parts {
         store: store.clone(),
         epoch,
@@ -234,33 +234,8 @@ async fn notifications(
         told,
         tally: world.tally.clone(),
     };
-    let deliver_stop = stop.clone();
-    let dry_run = world.settings.dry_run;
-    tasks.spawn("deliver", async move {
-        if dry_run {
-            return deliver_stop.cancelled().await;
-        }
-        // Rows of services that are not known yet would be parked for a quarter of an hour.
-        tokio::select! {
-            _ = deliver_stop.cancelled() => return,
-            first = service_receiver.changed() => if first.is_err() { return },
-        }
-        if let Err(error) = delivery::run(executor, deliver_stop).await {
-            tracing::error!("delivery ended: {error}");
-        }
-    });
-    let forward_stop = stop.clone();
-    tasks.spawn("told", async move {
-        loop {
-            tokio::select! {
-                _ = forward_stop.cancelled() => return,
-                told = told_receiver.recv() => match told {
-                    Some(told) => { let _ = annotate.send(told.app); }
-                    None => return,
-                },
-            }
-        }
-    });
+    tasks.spawn("deliver", deliver(executor, service_receiver, world.settings.dry_run, stop.clone()));
+    tasks.spawn("told", forward(told_receiver, annotate, stop.clone()));
     let admission = admission(world);
     let workers = world.settings.processors;
     tasks.spawn(
@@ -282,6 +257,44 @@ async fn notifications(
         _ => tasks.spawn("annotate", drain(annotations, stop)),
     }
     Ok(())
+}
+
+/// Delivers; a dry run only waits.
+async fn deliver(
+    executor: delivery::Parts,
+    mut services: watch::Receiver<Arc<delivery::Services>>,
+    dry_run: bool,
+    stop: CancellationToken,
+) {
+    if dry_run {
+        return stop.cancelled().await;
+    }
+    // Rows of services that are not known yet would be parked for a quarter of an hour.
+    tokio::select! {
+        _ = stop.cancelled() => return,
+        first = services.changed() => if first.is_err() { return },
+    }
+    if let Err(error) = delivery::run(executor, stop).await {
+        tracing::error!("delivery ended: {error}");
+    }
+}
+
+/// Hands Applications whose key became told to the annotator.
+async fn forward(
+    mut told: mpsc::UnboundedReceiver<delivery::Told>,
+    annotate: mpsc::UnboundedSender<AppKey>,
+    stop: CancellationToken,
+) {
+    loop {
+        tokio::select! {
+            _ = stop.cancelled() => return,
+            next = told.recv() => match next {
+                // An annotator that has ended ends the process through its own task.
+                Some(told) => drop(annotate.send(told.app)),
+                None => return,
+            },
+        }
+    }
 }
 
 /// Which Applications the notification half evaluates: the control plane's namespace and those that
