@@ -402,6 +402,23 @@ fn cfg_14_cfg_15_undefined_names_leave_the_others_alone() {
 }
 
 #[test]
+fn img_01_only_conditions_on_the_image_event_wait_for_one() {
+    let conditions = [("image != nil", ""), ("$env['app'] != nil", ""), ("app.metadata.name == 'web'", "")];
+    let mut s = Script::new(&conditions, &[("on-x.slack", "a")]);
+    s.see(json!({}));
+    assert_eq!(s.keys(), ["on-x:[1].#:slack:a", "on-x:[2].#:slack:a"]);
+}
+
+#[test]
+fn section_5_an_application_without_status_is_no_mistake() {
+    let mut s = Script::new(&[("app.status.operationState.phase == 'Failed'", "")], &[("on-x.slack", "a")]);
+    s.see(Json::Null);
+    assert_eq!((s.last.evaluated.len(), s.problem_codes()), (1, vec![]));
+    s.see(json!({"health": {}}));
+    assert_eq!(s.problem_codes(), ["ConditionFailed"]);
+}
+
+#[test]
 fn ct_03_ct_04_ct_05_skip_vectors() {
     for (finished, reconciled, observed, phase, skipped) in [
         ("12:00:05", "12:00:05", "", "Succeeded", false),

@@ -99,7 +99,8 @@ impl Condition {
 
     /// Whether it reads the image event: such conditions are evaluated on image events only (IMG-01).
     pub fn reads_image(&self) -> bool {
-        self.when.as_ref().is_some_and(|when| when.reads("image"))
+        // Whoever takes all variables by `$env` reads every name, also one that there is not, and means no image.
+        self.when.as_ref().is_some_and(|when| when.reads("image") && !when.reads(""))
     }
 
     /// Evaluates `when` once, and `oncePer` if it fires.

@@ -102,3 +102,28 @@ async fn section_12_2_parked_events_go_out_when_what_they_need_is_repaired() {
     assert_eq!(accepted(&stage, &stage.slack, 1).await, ["hello"]);
     stage.house.until("nothing is wrong", |s| s["problems"] == json!([]) && s["outbox"] == json!({ "done": 3 })).await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sub_10_sub_12_what_a_project_subscribes_to_is_seen_when_it_changes() {
+    let stage = Stage::new("projects").await;
+    stage.configure(&stage.services()).await;
+    let key = "notifications.argoproj.io/subscribe.on-sync-failed.hook";
+    let project = |name: &str, annotations: serde_json::Value| {
+        json!({
+            "apiVersion": ARGO, "kind": "AppProject", "metadata": { "name": name, "annotations": annotations },
+            "spec": { "description": name },
+        })
+    };
+    stage.ns.apply_json(project("default", json!({ key: "" }))).await;
+    stage.ns.apply_json(project("other", json!({}))).await;
+    for (name, of) in [("web", "default"), ("shop", "other")] {
+        let mut app = application(name, &[]);
+        app["spec"]["project"] = json!(of);
+        app["status"] = synced("Failed", "rev1");
+        stage.ns.apply_json(app).await;
+    }
+    stage.house.start().await;
+    assert!(accepted(&stage, &stage.hook, 1).await[0].contains("application web failed"));
+    stage.ns.apply_json(project("other", json!({ key: "" }))).await;
+    assert!(accepted(&stage, &stage.hook, 2).await[1].contains("application shop failed"));
+}

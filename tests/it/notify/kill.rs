@@ -75,7 +75,7 @@ async fn flip(stage: &Stage, app: String, seed: u64, stop: &AtomicBool) -> Vec<E
             due.iter().filter(|(_, _, destination)| destination.starts_with(to)).all(|event| here.contains(event))
         };
         // The mail and the webhook share a receiver; Slack has its own.
-        let limit = PATIENCE * 2;
+        let limit = PATIENCE;
         let hook = stage.hook.wait(limit, |a, _| arrived(a, "hook") && arrived(a, "email")).await;
         let slack = stage.slack.wait(limit, |a, _| arrived(a, "slack")).await;
         assert!(hook && slack, "lost: {app} {revision}, succeeded {succeeded}");
