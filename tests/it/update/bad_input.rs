@@ -188,6 +188,35 @@ async fn inv_4_evt_2_an_unreachable_registry_and_git_host_hurt_their_own_and_rec
     assert_eq!(house.stop().await, 0);
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn git_10_a_push_the_server_refuses_is_shown_with_its_words_and_not_repeated() {
+    use std::os::unix::fs::PermissionsExt;
+    let stage = staged(&["one"]).await;
+    let before = stage.repository.log("main").len();
+    let hook = stage.repository.path().join("hooks/pre-receive");
+    std::fs::create_dir_all(hook.parent().expect("a folder")).expect("a folder");
+    std::fs::write(&hook, "#!/bin/sh\necho 'only by pull request' >&2\nexit 1\n").expect("a file");
+    std::fs::set_permissions(&hook, std::fs::Permissions::from_mode(0o755)).expect("a mode");
+    let (ns, house) = stage.installed("rejected", "1s").await;
+    ns.apply_json(stage.helm_app("one", "~1.0")).await;
+    house.start().await;
+    let status = house.until("the problem is shown", |s| !House::problems(s, "git-rejected").is_empty()).await;
+    let (_, text) = problem_of(&status, "one");
+    assert!(text.contains("only by pull request"), "{text}");
+    house.rounds(3).await;
+    let pushes = stage.git.requests().into_iter().filter(|r| r.starts_with("POST") && r.ends_with("git-receive-pack"));
+    assert_eq!(pushes.count(), 1, "{}", house.log());
+    let refused = house.events("refused").await;
+    assert_eq!((refused.len(), &refused[0]["reason"]), (1, &json!("git-rejected")), "{refused:?}");
+    assert_eq!((house.events("committed").await.len(), stage.repository.log("main").len()), (0, before));
+    // Not wanted any more: the cause is gone.
+    let settings = json!({ "metadata": { "annotations": { format!("{PREFIX}app.ignore-tags"): "1.0.1" } } });
+    ns.patch(ARGO, "Application", "one", &settings).await;
+    house.until("nothing is due any more", |s| s["problems"] == json!([])).await;
+    assert_eq!(house.events("recovered").await.len(), 1);
+    assert_eq!(house.stop().await, 0);
+}
+
 /// Takes `patch` on Applications away from the shipped Role.
 async fn without_patch(ns: &Ns) {
     let role = ns.object("rbac.authorization.k8s.io/v1", "Role", "lynceus").await.expect("the Role");

@@ -24,6 +24,9 @@ const PATCHED: &str = "patched";
 /// How long a new tag may take to arrive with a daemon that is killed all the time.
 const ARRIVES: Duration = Duration::from_secs(60);
 
+/// The daemon ends within this time when it is told to (CYC-3), and the machine may be slow.
+const DRAINS: Duration = Duration::from_secs(12);
+
 fn number(name: &str) -> Option<u64> {
     std::env::var(name).ok().filter(|text| !text.is_empty()).map(|text| text.parse().expect("a number"))
 }
@@ -110,6 +113,8 @@ fn foreign_commit(repository: &Repository, file: &str, change: &dyn Fn(&str) -> 
 enum Blow {
     /// Killed after so long.
     At(Duration),
+    /// Told to stop, so long after it was ready; it ends in time and well.
+    Told(Duration),
     /// Killed when a push has left and the branch did not move.
     BeforeTheBranchMoves,
     /// Killed when a push has left; the branch moves afterwards.
@@ -126,6 +131,7 @@ impl Blow {
             0 | 1 => Blow::BeforeTheBranchMoves,
             2 | 3 => Blow::AfterTheBranchMoved,
             4 => Blow::WhileTheBranchMoves,
+            6 => Blow::Told(Duration::from_millis(random.u64(0..1000))),
             5 => Blow::LongBeforeTheBranchMoves(Duration::from_millis(random.u64(0..1000))),
             _ => Blow::At(Duration::from_millis(random.u64(20..1800))),
         }
@@ -135,6 +141,15 @@ impl Blow {
         if let Blow::At(moment) = self {
             tokio::time::sleep(moment).await;
             house.kill();
+            house.launch();
+            return;
+        }
+        if let Blow::Told(moment) = self {
+            house.until("it is ready", |status| status["notReady"] == json!([])).await;
+            tokio::time::sleep(moment).await;
+            let told = Instant::now();
+            assert_eq!(house.stop().await, 0, "{}", house.log());
+            assert!(told.elapsed() < DRAINS, "stopped after {:?}", told.elapsed());
             house.launch();
             return;
         }
@@ -152,7 +167,7 @@ impl Blow {
             Blow::BeforeTheBranchMoves => Fault::InsteadOfPush(hook),
             Blow::LongBeforeTheBranchMoves(time) => Fault::BeforePush(hook, time),
             Blow::AfterTheBranchMoved => Fault::AfterPush(hook),
-            Blow::At(_) | Blow::WhileTheBranchMoves => Fault::BeforePush(hook, Duration::ZERO),
+            Blow::At(_) | Blow::Told(_) | Blow::WhileTheBranchMoves => Fault::BeforePush(hook, Duration::ZERO),
         });
         wait_for("a push leaves", ARRIVES, || async { (struck.load(Ordering::SeqCst) > 0).then_some(()) }).await;
         if !again {

@@ -246,6 +246,49 @@ async fn git_2_ssh_with_a_known_host_is_written_and_an_unknown_one_never() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn rbac_2_the_hardened_role_writes_with_a_secret_that_the_application_names() {
+    let stage = Stage::new().await;
+    let before = ["named", "unnamed"];
+    for name in before {
+        stage.push(name, &["1.0.0", "1.0.1"]).await;
+        let file = format!("apps/{name}/values.yaml");
+        stage.repository.commit("main", "first", &[(&file, &stage.values(name, "1.0.0"))]);
+    }
+    let (ns, house) = stage.installed("hardened", "1s").await;
+    ns.apply_deploy("hardened/role.yaml").await;
+    ns.apply_json(json!({
+        "apiVersion": "v1", "kind": "Secret", "metadata": { "name": "repo-1" },
+        "stringData": { "username": "robot", "password": "secret" },
+    }))
+    .await;
+    let mut named = stage.helm_app("named", "~1.0");
+    let secret = format!("git:secret:{}/repo-1", ns.name);
+    named["metadata"]["annotations"]["argocd-image-updater.argoproj.io/write-back-method"] = json!(secret);
+    ns.apply_json(named).await;
+    ns.apply_json(stage.helm_app("unnamed", "~1.0")).await;
+    // The shipped variant names the Secrets it may read one by one; this test's is not among them.
+    let grant = json!({
+        "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "Role", "metadata": { "name": "lynceus-secrets" },
+        "rules": [{ "apiGroups": [""], "resources": ["secrets"], "resourceNames": ["repo-1"], "verbs": ["get"] }],
+    });
+    ns.apply_json(grant).await;
+    ns.apply_json(json!({
+        "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "RoleBinding", "metadata": { "name": "lynceus-secrets" },
+        "roleRef": { "apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "lynceus-secrets" },
+        "subjects": [{ "kind": "ServiceAccount", "name": "lynceus", "namespace": ns.name }],
+    }))
+    .await;
+    house.start().await;
+    committed(&stage, &house, 2).await;
+    let status = house.rounds(2).await;
+    assert_eq!(stage.repository.log("main").len(), 3, "{}", house.log());
+    assert_eq!(stage.repository.read("main", "apps/named/values.yaml"), stage.values("named", "1.0.1"));
+    let lacks = House::problems(&status, "git-auth");
+    assert!(lacks.len() == 1 && lacks[0].contains("git:secret:"), "{status}");
+    assert_eq!(house.stop().await, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn cred_1_cred_4_reg_5_pull_secrets_open_registries_with_tokens_and_with_basic() {
     let (user, password) = ("robot".to_owned(), "pa:ss".to_owned());
     let (login, accounts) = (format!("{user}:{password}"), (user.clone(), password.clone()));

@@ -232,3 +232,20 @@ async fn src_5_src_6_app_of_apps_from_git_is_followed_and_written() {
     assert_eq!(stage.repository.read("main", "apps/web/values.yaml"), stage.values("web", "1.0.1"));
     assert_eq!(offline.command("plan", &[]).await.code, 0);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn section_23_once_says_by_its_exit_status_what_became_of_it() {
+    use std::os::unix::fs::PermissionsExt;
+    let stage = staged().await;
+    let offline = Offline::new(&stage, &two(&stage));
+    let hook = stage.repository.path().join("hooks/pre-receive");
+    std::fs::create_dir_all(hook.parent().expect("a folder")).expect("a folder");
+    std::fs::write(&hook, "#!/bin/sh\nexit 1\n").expect("a file");
+    std::fs::set_permissions(&hook, std::fs::Permissions::from_mode(0o755)).expect("a mode");
+    let refused = offline.once().await;
+    assert_eq!((refused.code, stage.repository.log("main").len()), (1, 1), "{refused:?}");
+    assert!(refused.err.contains("git-rejected") || refused.out.contains("git-rejected"), "{refused:?}");
+    std::fs::remove_file(&hook).expect("the file");
+    let written = offline.once().await;
+    assert_eq!((written.code, stage.repository.log("main").len()), (0, 3), "{written:?}");
+}
