@@ -142,8 +142,10 @@ impl<'a> Story<'a> {
                 return Ok(());
             }
             if Instant::now() > end {
-                let text = "a round in which nothing changed still asked more than it had to";
-                return Err(format!("{text}\n{} requests to the registry\n{}", registry.len(), requests(&git)));
+                let mut text = "a round in which nothing changed still asked more than it had to".to_owned();
+                registry.iter().for_each(|seen| text.push_str(&format!("\n{} {} {}", seen.method, seen.path, seen.status)));
+                git.iter().for_each(|request| text.push_str(&format!("\n{request}")));
+                return Err(text);
             }
         }
     }
