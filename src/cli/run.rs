@@ -461,6 +461,11 @@ pub async fn all_applications(
     let Some(cluster) = &world.cluster else { return Ok(Vec::new()) };
     let watched = watched(world).map_err(|e| Problem::error("config-invalid", e))?;
     world.secrets.follow(&world.settings.argocd_namespace, &world.board, true, CancellationToken::new()).await;
+    world.follow_updaters(true, CancellationToken::new()).await;
+    if !world.knows_updaters() {
+        let text = "whether ImageUpdater objects govern Applications is not known";
+        return Err(Problem::error("kubernetes-unavailable", text).hint("--native-annotations=true does without"));
+    }
     let mut events = std::pin::pin!(cluster.applications(&watched, None));
     let mut apps = std::collections::BTreeMap::new();
     while let Some(event) = events.next().await {
@@ -472,12 +477,15 @@ pub async fn all_applications(
                 apps.remove(&key);
             }
             AppEvent::Undecodable(key, problem) => world.board.problems(&format!("object {key}"), vec![problem]),
-            AppEvent::Ready => return Ok(apps.into_values().collect()),
+            AppEvent::Ready => break,
             AppEvent::Down(text) => return Err(Problem::error("kubernetes-unavailable", text)),
             AppEvent::Restarted | AppEvent::Up => {}
         }
     }
-    Ok(apps.into_values().collect())
+    Ok(apps
+        .into_values()
+        .filter(|app: &std::sync::Arc<crate::core::application::Application>| world.governs(&app.key))
+        .collect())
 }
 
 async fn wait_for_signal(stop: CancellationToken) {

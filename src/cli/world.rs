@@ -237,6 +237,7 @@ pub async fn build(mut settings: Settings, store: Option<Store>, mirrors: &Path)
         store,
         metrics,
         board: Board::default(),
+        updaters: Arc::new(tokio::sync::watch::channel(None).0),
         http,
         tally: Arc::default(),
         template: Arc::new(RwLock::new(None)),

@@ -42,13 +42,14 @@ const SHARED: [&str; 7] = [
 ];
 
 /// Kinds that pass by themselves: announced only after lasting two intervals (EVT-3).
-const TRANSIENT: [&str; 7] = [
+const TRANSIENT: [&str; 8] = [
     "registry-unreachable",
     "registry-rate-limited",
     "listing-incomplete",
     "git-unreachable",
     "push-contention",
     "kubernetes-unavailable",
+    "kubernetes-conflict",
     "internal",
 ];
 
@@ -60,8 +61,8 @@ pub struct Books {
     world: World,
     /// State of each image, by Application.
     states: Mutex<HashMap<AppKey, Vec<State>>>,
-    /// When a trouble was first seen, by subject.
-    since: Mutex<HashMap<String, Instant>>,
+    /// When a trouble was first and last seen, by subject.
+    since: Mutex<HashMap<String, (Instant, Instant)>>,
     /// `committed` events that are to be followed.
     committed: Mutex<Vec<Event>>,
     /// Pushes that the Git host refused: what was pushed, when, and what it said (GIT-10).
@@ -80,10 +81,10 @@ impl Books {
         }
     }
 
-    /// An Application is gone, or no longer governed.
-    pub fn forget(&self, key: &AppKey) {
+    /// An Application is gone, or not governed; `problems` is why, if somebody wanted it to be.
+    pub fn forget(&self, key: &AppKey, problems: Vec<Problem>) {
         self.states.lock().unwrap_or_else(|e| e.into_inner()).remove(key);
-        self.world.board.problems(&format!("images {key}"), Vec::new());
+        self.world.board.problems(&format!("images {key}"), problems);
         self.show();
     }
 
@@ -134,9 +135,15 @@ impl Books {
 
     /// Whether a trouble is old enough to be announced.
     fn ripe(&self, subject: &str, kind: &str) -> bool {
+        let (now, pace) = (Instant::now(), self.world.settings.pace());
         let mut since = self.since.lock().unwrap_or_else(|e| e.into_inner());
-        let first = *since.entry(subject.to_owned()).or_insert_with(Instant::now);
-        !TRANSIENT.contains(&kind) || first.elapsed() >= 2 * self.world.settings.pace()
+        let (first, last) = since.entry(subject.to_owned()).or_insert((now, now));
+        // A round without it lies between: it has passed and begins anew.
+        if now - *last > pace.mul_f64(1.5) {
+            *first = now;
+        }
+        *last = now;
+        !TRANSIENT.contains(&kind) || now - *first >= 2 * pace
     }
 }
 
@@ -176,15 +183,9 @@ async fn settle_open(world: &World, books: &Books, round: &Round) {
 /// Finishes a round; gives the number of images that failed or were refused.
 pub async fn settle(world: &World, books: &Books, round: Round) -> usize {
     books.note_states(&round);
-    let mut troubles = Vec::new();
+    let mut troubles: Vec<Pending> = Vec::new();
     for looked in &round.looked {
-        show_problems(world, looked, round.problems.get(&looked.app.key.to_string()));
         troubles.extend(looked.survey.images.iter().filter_map(|image| trouble_of(&looked.app, image)));
-    }
-    for (app, problems) in &round.problems {
-        if !round.looked.iter().any(|looked| looked.app.key.to_string() == *app) {
-            world.board.problems(&format!("images {app}"), problems.clone());
-        }
     }
     announce_found(world, &round).await;
     let considered: usize = round.looked.iter().map(|looked| looked.survey.images.len()).sum();
@@ -212,7 +213,10 @@ pub async fn settle(world: &World, books: &Books, round: Round) -> usize {
                 }
             }
         }
+        show_problems(world, &round, &troubles);
         announce_troubles(world, books, troubles, &round.looked).await;
+    } else {
+        show_problems(world, &round, &troubles);
     }
     world.metrics.failed(errors as u64);
     books.show();
@@ -228,20 +232,27 @@ fn summary(applications: usize, considered: usize, updated: usize, errors: usize
     }
 }
 
-fn show_problems(world: &World, looked: &Looked, settings: Option<&Vec<Problem>>) {
-    let mut problems = settings.cloned().unwrap_or_default();
-    for image in &looked.survey.images {
-        if let Some(trouble) = &image.trouble {
-            let name = image.image.image.full_name();
-            let problem = Problem::error(trouble.kind, trouble.text.clone()).in_object(looked.app.label());
-            problems.push(problem.at_key(if image.image.alias().is_empty() {
-                name
-            } else {
-                image.image.alias().to_owned()
-            }));
-        }
+/// What is wrong with each Application: what its annotations say, and what went wrong up to the push or patch.
+fn show_problems(world: &World, round: &Round, troubles: &[Pending]) {
+    let mut by_app: BTreeMap<String, Vec<Problem>> =
+        round.looked.iter().map(|looked| (looked.app.key.to_string(), Vec::new())).collect();
+    for (app, problems) in &round.problems {
+        by_app.entry(app.clone()).or_default().extend(problems.iter().cloned());
     }
-    world.board.problems(&format!("images {}", looked.app.key), problems);
+    for Pending { app, change, trouble, .. } in troubles {
+        let problems = by_app.entry(app.key.to_string()).or_default();
+        // A setting that nothing can be decided by was named already, with its place.
+        if problems.iter().any(|known| known.code == trouble.kind && trouble.text.contains(&known.text)) {
+            continue;
+        }
+        let alias = change.new.alias_text();
+        let image = if alias.is_empty() { change.new.full_name() } else { alias.to_owned() };
+        let problem = Problem::error(trouble.kind, trouble.text.clone()).in_object(app.label());
+        problems.push(problem.at_key(image));
+    }
+    for (app, problems) in by_app {
+        world.board.problems(&format!("images {app}"), problems);
+    }
 }
 
 /// `found` and `held`, once each: the journal knows ids it has seen.
@@ -540,5 +551,5 @@ async fn recover(
         books.since.lock().unwrap_or_else(|e| e.into_inner()).remove(subject);
     }
     let mut since = books.since.lock().unwrap_or_else(|e| e.into_inner());
-    since.retain(|_, first| first.elapsed() < Duration::from_secs(86_400));
+    since.retain(|_, (_, last)| last.elapsed() < Duration::from_secs(86_400));
 }

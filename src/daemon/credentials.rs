@@ -97,17 +97,22 @@ fn named_in(problem: Problem, namespace: &str, name: &str) -> Problem {
 
 /// A Secret that whoever named it may use: of his own namespace, or one that is shared with it (CRED-3).
 async fn named(world: &World, namespace: &str, name: &str, tenant: Option<&str>) -> Result<SecretObject, Trouble> {
-    let found = world.secrets.one(namespace, name).await.map_err(trouble)?;
+    let found = world.secrets.one(namespace, name).await;
     let foreign = tenant.filter(|own| *own != namespace && !world.settings.cross_namespace_secrets);
     let shared = |secret: &SecretObject, own: &str| {
         let list = secret.annotations.get(SHARE).map(String::as_str).unwrap_or_default();
         list.split(',').map(str::trim).any(|ns| ns == "*" || ns == own)
     };
+    // A Secret that may not be read cannot say that it is shared.
+    let denied = found.as_ref().is_err_and(|problem| problem.code == "kubernetes-forbidden");
+    let found = if denied && foreign.is_some() { None } else { found.map_err(trouble)? };
     if let Some(own) = foreign
         && !found.as_ref().is_some_and(|secret| shared(secret, own))
     {
         let text = format!("Secret {namespace}/{name} is in another namespace than the Application");
-        let hint = format!("annotate the Secret with {SHARE}: {own}");
+        let grant =
+            if denied { format!(" and grant the daemon `get` on Secrets of {namespace}") } else { String::new() };
+        let hint = format!("annotate the Secret with {SHARE}: {own}{grant}");
         return Err(trouble(Problem::error("credential-forbidden", text).hint(hint)));
     }
     found.ok_or_else(|| {

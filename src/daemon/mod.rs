@@ -13,8 +13,9 @@ use tokio_util::sync::CancellationToken;
 
 use crate::adapters::cluster::{AppEvent, Cluster, DocumentEvent, Namespaces};
 use crate::adapters::services::Service;
-use crate::adapters::store::Store;
+use crate::adapters::store::{Filter, Store};
 use crate::core::application::AppKey;
+use crate::core::notify::row::RowState;
 use crate::core::problem::Problem;
 
 pub mod aftermath;
@@ -112,12 +113,17 @@ pub async fn start(
     let handle = Handle { world: world.clone(), applications: applications.clone(), commands };
     let mut tasks = Tasks { set: JoinSet::new(), stop: stop.clone() };
     let mut listeners = Vec::new();
+    let clock = delivery::Clock::start(Timestamp::now());
     let (project_news, changed_projects) = mpsc::unbounded_channel();
     if world.settings.images {
         let (sender, seen) = mpsc::unbounded_channel();
         listeners.push(sender);
         let updater = updater::Updater::new(world.clone(), applications.clone());
         tasks.spawn("update", updater.run(seen, command_receiver, stop.clone()));
+        if world.cluster.is_some() && !world.offline() {
+            let (world, stop) = (world.clone(), stop.clone());
+            tasks.spawn("image updaters", async move { world.follow_updaters(false, stop).await });
+        }
         let (secrets, board) = (world.secrets.clone(), world.board.clone());
         let namespace = world.settings.argocd_namespace.clone();
         if matches!(secrets, world::Secrets::Cluster(..)) {
@@ -132,7 +138,7 @@ pub async fn start(
             let (sender, seen) = mpsc::unbounded_channel();
             listeners.push(sender);
             let sources = Sources { documents, seen, changed_projects };
-            notifications(&mut tasks, &world, &store, &applications, sources).await?;
+            notifications(&mut tasks, &world, &store, &applications, sources, clock).await?;
         }
         None => world.board.not_needed("configuration"),
     }
@@ -142,7 +148,7 @@ pub async fn start(
     world.board.ready("store");
     let board = world.board.clone();
     tasks.spawn("observe", watcher::run(events, applications, listeners, board, stop.clone()));
-    tasks.spawn("count", count_outbox(store, world.board.clone(), stop));
+    tasks.spawn("count", count_outbox(store, world.board.clone(), clock, stop));
     Ok((handle, tasks.set))
 }
 
@@ -182,9 +188,9 @@ async fn notifications(
     store: &Store,
     applications: &Applications,
     sources: Sources,
+    clock: delivery::Clock,
 ) -> Result<(), crate::adapters::store::Error> {
     let Sources { documents, seen, changed_projects } = sources;
-    let clock = delivery::Clock::start(Timestamp::now());
     let epoch = store.claim().await?;
     let stop = tasks.stop.clone();
     let rules = Arc::new(watch::channel(Arc::new(Compiled::default())).0);
@@ -390,8 +396,40 @@ async fn follow_projects(
     }
 }
 
+/// What is not accepted, beyond a first hiccup: one problem per service, its words without what changes from attempt to
+/// attempt.
+async fn failing(store: &Store, now: Timestamp) -> Vec<Problem> {
+    let filter = Filter { state: Some("retry_at".to_owned()), ..Filter::default() };
+    let Ok(rows) = store.rows(filter, MOST_ROWS).await else { return Vec::new() };
+    let mut found: BTreeMap<String, Problem> = BTreeMap::new();
+    for row in rows {
+        let healable = matches!(row.state, RowState::RetryAt { healable: true, .. });
+        let lasting = healable || now.duration_since(row.event_at) >= HICCUP;
+        // Undefined services have their own problem.
+        if !lasting || row.last_error.is_empty() || row.last_error.starts_with("there is no service") {
+            continue;
+        }
+        let text = row.last_error.strip_prefix("attempt ").and_then(|rest| rest.split_once(": ")).map(|(_, text)| text);
+        let text = text.unwrap_or(&row.last_error);
+        let problem = if healable {
+            let hint = "waiting messages are sent as soon as the service, its Secret or the template changes";
+            Problem::error("DeliveryRejected", text).hint(hint)
+        } else {
+            Problem::warning("DeliveryFailing", text).hint("waiting messages are sent when it answers again")
+        };
+        found.entry(row.service.clone()).or_insert(problem.in_object(format!("service {}", row.service)));
+    }
+    found.into_values().collect()
+}
+
+/// So many waiting rows are looked at.
+const MOST_ROWS: usize = 1000;
+
+/// A failure that has not healed by then is worth a problem.
+const HICCUP: jiff::SignedDuration = jiff::SignedDuration::from_secs(10);
+
 /// The outbox's size for the Board; asked of the store when something changed, not by the clock.
-async fn count_outbox(store: Store, board: status::Board, stop: CancellationToken) {
+async fn count_outbox(store: Store, board: status::Board, clock: delivery::Clock, stop: CancellationToken) {
     let mut changes = store.outbox_changes();
     loop {
         if let Ok(counts) = store.counts().await {
@@ -401,12 +439,13 @@ async fn count_outbox(store: Store, board: status::Board, stop: CancellationToke
             }
             board.update(|status| status.outbox = by_state);
         }
+        board.problems("deliveries", failing(&store, clock.now()).await);
         let trouble = store.trouble().map(|(_, text)| Problem::error("StoreFailed", text));
         board.problems("store", trouble.into_iter().collect());
         tokio::select! {
             _ = stop.cancelled() => return,
             changed = changes.changed() => if changed.is_err() { return },
-            _ = tokio::time::sleep(std::time::Duration::from_secs(15)) => {}
+            _ = tokio::time::sleep(std::time::Duration::from_secs(10)) => {}
         }
         tokio::time::sleep(std::time::Duration::from_millis(500)).await;
     }

@@ -16,9 +16,7 @@ use super::follower::Follower;
 use super::round;
 use super::watcher::{Applications, Seen};
 use super::world::World;
-use crate::adapters::cluster::Namespaces;
 use crate::config::annotations;
-use crate::config::settings::NativeAnnotations;
 use crate::core::application::source::normalise_repo_url;
 use crate::core::application::{AppKey, Application};
 use crate::core::update::decision;
@@ -41,6 +39,8 @@ enum Event {
     Seen(Seen),
     Command(Command),
     Ended(String),
+    /// Which namespaces hold ImageUpdater objects.
+    Owners,
     Due,
 }
 
@@ -92,6 +92,7 @@ impl Updater {
             _ = stop.cancelled() => return,
             () = self.world.secrets.known(&self.world.board) => {}
         }
+        let mut updaters = self.world.updaters.subscribe();
         loop {
             if self.running.is_empty() {
                 progress.idle();
@@ -99,6 +100,7 @@ impl Updater {
             let due = self.next_due();
             let event = tokio::select! {
                 _ = stop.cancelled() => break,
+                changed = updaters.changed() => match changed { Ok(()) => Event::Owners, Err(_) => break },
                 seen = seen.recv() => match seen { Some(seen) => Event::Seen(seen), None => break },
                 command = commands.recv() => match command { Some(command) => Event::Command(command), None => break },
                 Some(ended) = self.rounds.join_next(), if !self.rounds.is_empty() => match ended {
@@ -118,6 +120,7 @@ impl Updater {
                 Event::Command(Command::Refresh(key)) => self.look_at(key, Duration::ZERO),
                 Event::Command(Command::RefreshAll) => self.all_due(),
                 Event::Ended(group) => self.ended(&group),
+                Event::Owners => self.owners_changed(),
                 Event::Due => {}
             }
             self.start_due();
@@ -127,7 +130,7 @@ impl Updater {
 
     /// The earliest moment at which something may start.
     fn next_due(&self) -> Option<Instant> {
-        if !self.complete || self.running.len() >= AT_ONCE {
+        if !self.complete || !self.world.knows_updaters() || self.running.len() >= AT_ONCE {
             return None;
         }
         let whole = self.next.iter().filter(|(group, _)| !self.running.contains(*group)).map(|(_, at)| *at);
@@ -142,7 +145,9 @@ impl Updater {
             return;
         }
         let Some(group) = self.group(&app) else {
-            self.books.forget(&app.key);
+            // Settings that cannot be used are shown, though nothing is looked at (ANN-5).
+            let own = self.world.governs(&app.key);
+            self.books.forget(&app.key, if own { annotations::settings(&app).1 } else { Vec::new() });
             return;
         };
         self.next.entry(group).or_insert_with(Instant::now);
@@ -153,12 +158,12 @@ impl Updater {
 
     /// Which rounds an Application belongs to, if this half governs it at all (TEN-1).
     fn group(&self, app: &Application) -> Option<String> {
-        if governs(&self.world, &app.key) { group_of(app) } else { None }
+        if self.world.governs(&app.key) { group_of(app) } else { None }
     }
 
     fn gone(&mut self, key: &AppKey) {
         self.known.remove(key);
-        self.books.forget(key);
+        self.books.forget(key, Vec::new());
         let alive: BTreeSet<String> = self.applications.all().iter().filter_map(|app| self.group(app)).collect();
         self.next.retain(|group, _| alive.contains(group));
     }
@@ -168,6 +173,19 @@ impl Updater {
             self.complete = true;
             let governed = self.applications.all().iter().filter(|app| self.group(app).is_some()).count();
             self.world.board.update(|status| status.applications = governed);
+        }
+    }
+
+    /// Who governs changed: every group is made anew and looked at; those left to others are forgotten.
+    fn owners_changed(&mut self) {
+        self.next.clear();
+        for app in self.applications.all() {
+            match self.group(&app) {
+                Some(group) => {
+                    self.next.entry(group).or_insert_with(Instant::now);
+                }
+                None => self.books.forget(&app.key, Vec::new()),
+            }
         }
     }
 
@@ -190,7 +208,7 @@ impl Updater {
 
     /// Starts every round that is due and whose remote is free.
     fn start_due(&mut self) {
-        if !self.complete {
+        if !self.complete || !self.world.knows_updaters() {
             return;
         }
         let now = Instant::now();
@@ -249,22 +267,6 @@ impl Updater {
             aftermath::settle(&world, &books, round).await;
             group
         });
-    }
-}
-
-/// Whether the image half may manage an Application: its namespace is among the watched ones (SRC-2), and annotations
-/// count at all (OWN-2).
-pub fn governs(world: &World, key: &AppKey) -> bool {
-    let settings = &world.settings;
-    if settings.native_annotations == NativeAnnotations::False {
-        return false;
-    }
-    match Namespaces::parse(&settings.watch_namespaces, &settings.argocd_namespace) {
-        _ if world.offline() => true,
-        Ok(Namespaces::All) => true,
-        Ok(Namespaces::Own(own)) => key.namespace == own,
-        Ok(Namespaces::List(names)) => names.contains(&key.namespace),
-        Err(_) => false,
     }
 }
 

@@ -104,7 +104,8 @@ impl Shared {
     async fn look(&self, all: bool) {
         let applications = self.cluster.objects("applications");
         let own = applications.iter().filter(|app| {
-            app["spec"]["source"]["repoURL"] == self.url.as_str() && app["metadata"]["namespace"] == self.namespace.as_str()
+            app["spec"]["source"]["repoURL"] == self.url.as_str()
+                && app["metadata"]["namespace"] == self.namespace.as_str()
         });
         let mut due = Vec::new();
         for app in own {
@@ -142,7 +143,8 @@ impl Shared {
                 return;
             }
         };
-        let live: Vec<&str> = app["status"]["summary"]["images"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+        let live: Vec<&str> =
+            app["status"]["summary"]["images"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
         if app.get("status").is_none() || live == images {
             self.change(&name, |app| settled(app, kind, &tip, &images));
             return;

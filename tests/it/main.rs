@@ -9,5 +9,6 @@ mod cli;
 mod cluster;
 mod demo;
 mod git;
+mod notify;
 mod registry;
 mod update;

@@ -20,7 +20,11 @@ pub(super) async fn stay(stage: &Stage, handle: &Handle, store: &Store, show: &S
     show.line(&format!("history   lynceus history --state-dir {}", state.display()));
     show.line(&format!("Git       git clone {}", stage.clone_url()));
     show.line(&format!("cluster   curl {}/apis/argoproj.io/v1alpha1/applications", stage.cluster.url()));
-    show.line(&format!("plan      lynceus explain web --kubeconfig {} --registries-conf-path {}", folder.display(), stage.registries_conf().display()));
+    show.line(&format!(
+        "plan      lynceus explain web --kubeconfig {} --registries-conf-path {}",
+        folder.display(),
+        stage.registries_conf().display()
+    ));
     show.line(&format!("here      {COMMANDS}"));
     show.line("end       Ctrl-C\n");
     let mut journal = store.journal_changes();

@@ -33,14 +33,16 @@ struct Lines {
     broke: &'static str,
 }
 
-const DRAWN: Lines = Lines { across: "─", down: "│", corners: ["╭", "╮", "╰", "╯"], done: "✓", broke: "✗" };
+const DRAWN: Lines =
+    Lines { across: "─", down: "│", corners: ["╭", "╮", "╰", "╯"], done: "✓", broke: "✗" };
 const PLAIN: Lines = Lines { across: "-", down: "|", corners: ["+", "+", "+", "+"], done: "-", broke: "!" };
 
 impl Show {
     /// For standard output.
     pub(super) fn stdout() -> Show {
         let terminal = std::io::stdout().is_terminal();
-        let language = ["LC_ALL", "LC_CTYPE", "LANG"].iter().find_map(|v| std::env::var(v).ok().filter(|t| !t.is_empty()));
+        let language =
+            ["LC_ALL", "LC_CTYPE", "LANG"].iter().find_map(|v| std::env::var(v).ok().filter(|t| !t.is_empty()));
         let letters = language.is_some_and(|l| l.to_ascii_lowercase().replace('-', "").contains("utf8"));
         let lines = if terminal && letters { DRAWN } else { PLAIN };
         Show { paint: Paint::stdout(), terminal, lines, began: Instant::now() }
@@ -212,7 +214,8 @@ fn unquoted(text: &str) -> String {
     let mut bytes = Vec::new();
     let mut rest = joined.as_bytes();
     while let Some((first, tail)) = rest.split_first() {
-        let code = tail.get(..2).and_then(|two| std::str::from_utf8(two).ok()).and_then(|h| u8::from_str_radix(h, 16).ok());
+        let code =
+            tail.get(..2).and_then(|two| std::str::from_utf8(two).ok()).and_then(|h| u8::from_str_radix(h, 16).ok());
         match (first, code) {
             (b'=', Some(byte)) => {
                 bytes.push(byte);
@@ -272,7 +275,8 @@ mod tests {
         let content = "From: a@example.com\r\nSubject: Sync of\r\n api failed\r\nContent-Transfer-Encoding: \
                        quoted-printable\r\n\r\nlong =\r\nline =3D fine\r\n\x1b[2J\r\n";
         let to = vec!["b@example.com".to_owned()];
-        let mail = Item::Mail { from: String::new(), to, content: content.into(), encrypted: false, user: String::new() };
+        let mail =
+            Item::Mail { from: String::new(), to, content: content.into(), encrypted: false, user: String::new() };
         let (title, lines) = read(&mail);
         assert_eq!(title, "E-mail to b@example.com");
         let expected = ["From:    a@example.com", "Subject: Sync of api failed", "", "long line = fine", "[2J"];

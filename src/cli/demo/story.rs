@@ -74,7 +74,11 @@ impl<'a> Story<'a> {
         ] {
             let image = self.image_of(name);
             let tag = image.rsplit_once(':').map_or("", |(_, tag)| tag);
-            self.show.line(&format!("           {} {tag:<13} {rule:<24} {}", paint.cyan(&format!("{name:<5}")), paint.dim(place)));
+            self.show.line(&format!(
+                "           {} {tag:<13} {rule:<24} {}",
+                paint.cyan(&format!("{name:<5}")),
+                paint.dim(place)
+            ));
         }
         if let Some(event) = self.history().await?.first() {
             return Err(format!("the first round should have found nothing, but {}", event_line(event, paint)));
@@ -110,7 +114,13 @@ impl<'a> Story<'a> {
         for (name, tag) in tags {
             self.committed(name, tag).await?;
         }
-        let pushes = self.stage.git.requests().iter().filter(|r| r.starts_with("POST") && r.ends_with("/git-receive-pack")).count();
+        let pushes = self
+            .stage
+            .git
+            .requests()
+            .iter()
+            .filter(|r| r.starts_with("POST") && r.ends_with("/git-receive-pack"))
+            .count();
         self.show.step(&format!("2 commits in {pushes} push{}", if pushes == 1 { "" } else { "es" }));
         self.syncs("jobs", &["Synced, Healthy"]).await?;
         let at = self.states.wait("api", "Sync failed", self.deadline).await?;
@@ -136,7 +146,8 @@ impl<'a> Story<'a> {
             let written = git.iter().any(|request| request.contains("receive-pack"));
             if unchanged == 3 && registry.len() == 3 && !written {
                 self.show.step("one round with nothing new sends");
-                self.show.detail("registry  3 conditional listings, one per repository, each answered 304 Not Modified");
+                self.show
+                    .detail("registry  3 conditional listings, one per repository, each answered 304 Not Modified");
                 self.show.detail(&format!("Git       {}", requests(&git)));
                 self.show.detail("inbox     nothing: every message was sent once");
                 return Ok(());
@@ -164,7 +175,9 @@ impl<'a> Story<'a> {
         let seconds = began.elapsed().as_secs_f64();
         let paint = self.show.paint();
         println!();
-        let text = format!("3 new tags, 3 one-line commits, 3 syncs of which 1 failed, 6 messages, each once, in {seconds:.0} s.");
+        let text = format!(
+            "3 new tags, 3 one-line commits, 3 syncs of which 1 failed, 6 messages, each once, in {seconds:.0} s."
+        );
         self.show.line(&paint.bold(&text));
         self.show.line("Next: lynceus plan --applications <folder>, lynceus lint, lynceus run --help");
         Ok(())
@@ -204,7 +217,8 @@ impl<'a> Story<'a> {
         if (changed('-'), changed('+')) != (1, 1) {
             return Err(format!("the commit should change one line\n{diff}"));
         }
-        let shown: Vec<&str> = diff.lines().filter(|line| !line.starts_with("diff ") && !line.starts_with("index ")).collect();
+        let shown: Vec<&str> =
+            diff.lines().filter(|line| !line.starts_with("diff ") && !line.starts_with("index ")).collect();
         self.show.diff(&shown.join("\n"));
         Ok(())
     }
@@ -224,7 +238,8 @@ impl<'a> Story<'a> {
         let name = format!("\"application\": \"{app}\"");
         let is_slack = |item: &Item| matches!(item, Item::Slack { fields, .. } if fields.get("text").is_some_and(|t| t.contains(text)));
         let is_mail = |item: &Item| matches!(item, Item::Mail { content, .. } if content.contains(text));
-        let is_hook = |item: &Item| matches!(item, Item::Webhook { body, .. } if body.contains(&name) && body.contains(&phase));
+        let is_hook =
+            |item: &Item| matches!(item, Item::Webhook { body, .. } if body.contains(&name) && body.contains(&phase));
         self.message("the Slack message", is_slack).await?;
         self.message("the e-mail", is_mail).await?;
         self.message("the webhook", is_hook).await

@@ -224,7 +224,8 @@ impl Pass<'_> {
         destinations: &[Destination],
         facts: &Facts,
     ) {
-        if let Some(fault) = outcome.error.as_ref().filter(|_| !outcome.undetermined) {
+        // An Application that Argo CD has not looked at yet has no status, and most conditions read it.
+        if let Some(fault) = outcome.error.as_ref().filter(|_| !outcome.undetermined && self.app.has_status) {
             let problem = Problem::warning("ConditionFailed", fault.text.clone())
                 .in_object(self.app.label())
                 .at_key(format!("trigger.{trigger}.[{}].{}", condition.index, fault.field))

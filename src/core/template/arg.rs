@@ -2,9 +2,10 @@
 
 use crate::core::value::{IntKind, ListKind, MapKind, Param, Value, type_name};
 
-use super::exec::{Result, Run, Val};
+use super::exec::{Result, Run};
 use super::functions::P;
 use super::node::{Operand, OperandKind};
+use super::val::Val;
 
 impl<'t> Run<'t> {
     /// The checked arguments of a call: first those written behind it, last the one that came through the pipe.

@@ -2,11 +2,11 @@
 
 use crate::core::value::{IntKind, Param, Value, display, type_name};
 
-use super::exec::map_element;
 use super::functions::{Body, text_of};
 use super::functions::{Ctx, Failure, Function, Outcome, P, function, special, variadic};
 use super::printf::{print, printf, println};
 use super::text::{byte_slice, is_print};
+use super::val::map_element;
 
 const ANY: P = P::Typed(Param::Any);
 
@@ -14,7 +14,7 @@ pub(super) static TABLE: &[Function] = &[
     special("and", &[P::Raw, P::Raw], Body::And),
     special("or", &[P::Raw, P::Raw], Body::Or),
     special("call", &[P::Raw, P::Raw], Body::Call),
-    function("not", &[P::Raw], |_, v| Ok(Value::Bool(!super::exec::is_true(&v[0])))),
+    function("not", &[P::Raw], |_, v| Ok(Value::Bool(!super::val::is_true(&v[0])))),
     function("len", &[P::Raw], |_, v| length(&v[0])),
     variadic("index", &[P::Raw, P::Raw], |_, v| index(&v[0], &v[1..])),
     variadic("slice", &[P::Raw, P::Raw], |_, v| slice(&v[0], &v[1..])),

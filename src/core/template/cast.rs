@@ -7,12 +7,15 @@ use crate::core::value::{IntKind, Value, display};
 use super::literal::{Form, Number, float};
 use super::text::lossy;
 
+/// The first float above every `int64`.
+pub(super) const TWO_63: f64 = (1u64 << 63) as f64;
+
 /// sprig's `toInt64`: texts by Go's literal syntax, floats cut off, anything else 0.
 pub(super) fn to_int(value: &Value) -> i64 {
     match value {
         Value::Int(_, n) => *n,
         // Go's conversion is undefined out of range; on amd64 it gives the smallest integer.
-        Value::Float(f) if f.is_nan() || *f >= 9.223372036854775808e18 || *f < -9.223372036854775808e18 => i64::MIN,
+        Value::Float(f) if f.is_nan() || *f >= TWO_63 || *f < -TWO_63 => i64::MIN,
         Value::Float(f) => *f as i64,
         Value::Bool(b) => i64::from(*b),
         Value::Str(text) => parse_int(without_zero_decimals(text)),
@@ -63,7 +66,7 @@ fn parse_int(text: &str) -> i64 {
 
 /// sprig's `empty`: the zero value of its type; times are never empty.
 pub(super) fn is_empty(value: &Value) -> bool {
-    !super::exec::is_true(value)
+    !super::val::is_true(value)
 }
 
 /// Go's `reflect.DeepEqual`: types count. What takes more than `budget` comparisons counts as different; maps can be

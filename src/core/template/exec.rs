@@ -6,11 +6,12 @@ use std::fmt::Display;
 use std::sync::Arc;
 
 use crate::core::value::time::Moment;
-use crate::core::value::{CallError, Func, IntKind, List, ListKind, Map, MapKind, Value, display, method, type_name};
+use crate::core::value::{CallError, IntKind, Value, display, method, type_name};
 
-use super::functions::{Body, Ctx, Failure, Function, P};
+use super::functions::{Ctx, Failure};
 use super::node::{Branches, Command, Item, ItemKind, Operand, OperandKind, Pipe};
 use super::parser::Parsed;
+use super::val::{Val, list_element, map_element, truth};
 use super::{MAX_DEPTH, MAX_OUTPUT};
 
 /// A piece of output.
@@ -40,41 +41,6 @@ pub(super) struct Stop {
 
 pub(super) type Result<T> = std::result::Result<T, Box<Stop>>;
 
-/// What an expression yields. Go's reflection tells a value that is not there from a nil in an interface, and a value
-/// in an interface from a plain one; templates can see the difference.
-#[derive(Clone, Debug)]
-pub(super) enum Val {
-    /// No value: a missing key, or a nil that was taken out of its interface.
-    Missing,
-    /// A value held in an interface, possibly nil: an element of a map or list of anything.
-    Boxed(Value),
-    /// A value of its own type; never nil.
-    Plain(Value),
-}
-
-impl Val {
-    /// What is left when the interface around the value is forgotten.
-    pub(super) fn unboxed(self) -> Val {
-        match self {
-            Val::Boxed(Value::Nil) => Val::Missing,
-            Val::Boxed(value) => Val::Plain(value),
-            other => other,
-        }
-    }
-
-    /// The value; nil if there is none.
-    pub(super) fn value(self) -> Value {
-        match self {
-            Val::Missing => Value::Nil,
-            Val::Boxed(value) | Val::Plain(value) => value,
-        }
-    }
-
-    fn of(value: Value) -> Val {
-        if value.is_nil() { Val::Boxed(value) } else { Val::Plain(value) }
-    }
-}
-
 /// How a list of items ended.
 #[derive(PartialEq)]
 enum Flow {
@@ -91,7 +57,7 @@ pub(super) struct Run<'t> {
     variables: Vec<(Arc<str>, Val)>,
     depth: usize,
     /// Where it is, for errors.
-    at: usize,
+    pub(super) at: usize,
 }
 
 /// Renders. Everything mutable in `data` belongs to this rendering.
@@ -116,7 +82,7 @@ impl<'t> Run<'t> {
         Err(Box::new(Stop { at: self.at, text: at_node(node, &text.into()), undetermined: false }))
     }
 
-    fn failed<T>(&self, node: &dyn Display, failure: Failure, name: Option<&str>) -> Result<T> {
+    pub(super) fn failed<T>(&self, node: &dyn Display, failure: Failure, name: Option<&str>) -> Result<T> {
         let text = match name {
             Some(name) => format!("error calling {name}: {}", failure.text),
             None => failure.text,
@@ -266,7 +232,7 @@ impl<'t> Run<'t> {
             }
             Value::Map(map) => {
                 // Go sorts the keys before the first iteration; changes made meanwhile are not seen.
-                self.ctx.charge(map.len() as u64 / 16).or_else(|failure| self.failed(pipe, failure, None))?;
+                self.ctx.charge(map.len() as u64 / 4).or_else(|failure| self.failed(pipe, failure, None))?;
                 let entries = map.entries();
                 let any = !entries.is_empty();
                 for (key, item) in entries {
@@ -510,111 +476,6 @@ impl<'t> Run<'t> {
         let shown = if boxed { "interface {}".to_owned() } else { type_name(value) };
         self.stop(node, format!("can't evaluate field {name} in type {shown}"))
     }
-
-    fn call_method(
-        &mut self,
-        dot: &Val,
-        node: &'t Operand,
-        func: &Func,
-        arguments: &'t [Operand],
-        piped: Option<Val>,
-    ) -> Result<Val> {
-        let params: Vec<P> = func.params.iter().map(|p| P::Typed(*p)).collect();
-        let name = func.name.to_string();
-        let values = self.arguments(dot, node, &name, &params, func.variadic, arguments, piped)?;
-        match func.call(&values) {
-            Ok(value) => Ok(Val::of(value)),
-            Err(error) => self.failed(node, error.into(), Some(&name)),
-        }
-    }
-
-    fn function(
-        &mut self,
-        dot: &Val,
-        node: &'t Operand,
-        function: &'static Function,
-        arguments: &'t [Operand],
-        piped: Option<Val>,
-    ) -> Result<Val> {
-        let at = self.at;
-        match function.body {
-            Body::And | Body::Or => self.and_or(dot, node, function, arguments, piped),
-            Body::Call => {
-                let params = [P::Raw, P::Raw];
-                let name = arguments.first().map_or_else(|| "value".to_owned(), ToString::to_string);
-                let values = self.arguments(dot, node, function.name, &params, true, arguments, piped)?;
-                self.at = at;
-                match self.call(&name, &values) {
-                    Ok(value) => Ok(Val::of(value)),
-                    Err(failure) => self.failed(node, failure, Some(function.name)),
-                }
-            }
-            Body::Plain(body) => {
-                let (params, variadic) = (function.params, function.variadic);
-                let values = self.arguments(dot, node, function.name, params, variadic, arguments, piped)?;
-                self.at = at;
-                let result = self.ctx.charge_values(&values).and_then(|()| {
-                    let value = body(&self.ctx, &values)?;
-                    self.ctx.charge_result(&value)?;
-                    Ok(value)
-                });
-                match result {
-                    Ok(value) => Ok(Val::of(value)),
-                    Err(failure) => self.failed(node, failure, Some(function.name)),
-                }
-            }
-        }
-    }
-
-    /// `and` and `or` stop at the first operand that decides.
-    fn and_or(
-        &mut self,
-        dot: &Val,
-        node: &'t Operand,
-        function: &Function,
-        arguments: &'t [Operand],
-        piped: Option<Val>,
-    ) -> Result<Val> {
-        if arguments.is_empty() && piped.is_none() {
-            let name = function.name;
-            return self.stop(node, format!("wrong number of args for {name}: want at least 1 got 0"));
-        }
-        let stops_at = matches!(function.body, Body::Or);
-        let mut value = Val::Missing;
-        for operand in arguments {
-            value = self.argument_val(dot, operand)?;
-            if truth(&value) == stops_at {
-                return Ok(value);
-            }
-        }
-        Ok(piped.unwrap_or(value))
-    }
-
-    /// The function `call`: a function value, called with arguments that are converted where Go converts them.
-    fn call(&self, name: &str, values: &[Value]) -> std::result::Result<Value, Failure> {
-        let (func, arguments) = match values.split_first() {
-            Some((Value::Func(func), arguments)) => (func, arguments),
-            Some((Value::Nil, _)) | None => return Err("call of nil".into()),
-            Some((other, _)) => return Err(format!("non-function {name} of type {}", type_name(other)).into()),
-        };
-        let (given, wanted) = (arguments.len(), func.params.len());
-        if func.variadic && given + 1 < wanted {
-            let least = wanted - 1;
-            return Err(format!("wrong number of args for {name}: got {given} want at least {least}").into());
-        }
-        if !func.variadic && given != wanted {
-            return Err(format!("wrong number of args for {name}: got {given} want {wanted}").into());
-        }
-        let mut prepared = Vec::with_capacity(given);
-        for (i, argument) in arguments.iter().enumerate() {
-            let Some(param) = func.params.get(i).or(func.params.last()) else { break };
-            match super::arg::prepare(argument, *param) {
-                Ok(value) => prepared.push(value),
-                Err(text) => return Err(format!("arg {i}: {text}").into()),
-            }
-        }
-        Ok(func.call(&prepared)?)
-    }
 }
 
 impl From<CallError> for Failure {
@@ -630,36 +491,4 @@ fn at_node(node: &dyn Display, text: &str) -> String {
     let short =
         if shown.chars().count() > 20 { format!("{}...", shown.chars().take(20).collect::<String>()) } else { shown };
     format!("at <{short}>: {text}")
-}
-
-pub(super) fn map_element(map: &Map, item: Value) -> Val {
-    if map.kind == MapKind::Any { Val::Boxed(item) } else { Val::of(item) }
-}
-
-fn list_element(kind: ListKind, item: Value) -> Val {
-    if kind == ListKind::Any { Val::Boxed(item) } else { Val::of(item) }
-}
-
-/// Go's truth: not the zero value of its type; structs are always true.
-fn truth(value: &Val) -> bool {
-    match value {
-        Val::Missing => false,
-        Val::Boxed(value) | Val::Plain(value) => is_true(value),
-    }
-}
-
-/// The same for a value.
-pub(super) fn is_true(value: &Value) -> bool {
-    match value {
-        Value::Nil => false,
-        Value::Bool(b) => *b,
-        Value::Int(_, n) | Value::Duration(n) => *n != 0,
-        Value::Float(f) => *f != 0.0,
-        Value::Complex(re, im) => *re != 0.0 || *im != 0.0,
-        Value::Str(text) => !text.is_empty(),
-        Value::Bytes(bytes) => !bytes.is_empty(),
-        Value::List(List { items, .. }) => !items.is_empty(),
-        Value::Map(map) => !map.is_empty(),
-        Value::Time(_) | Value::Func(_) | Value::Object(_) => true,
-    }
 }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::cast::TWO_63;
 use super::text::lossy;
 
 /// A number literal: Go's untyped constant. The first of the types that its spelling asks for wins, unless a parameter
@@ -87,10 +88,10 @@ impl Number {
     fn set_float(&mut self, f: f64) {
         self.float = Some(f);
         // Exact conversions only; the upper bounds are the first floats out of range.
-        if f == f.trunc() && (-9.223372036854775808e18..9.223372036854775808e18).contains(&f) {
+        if f == f.trunc() && (-TWO_63..TWO_63).contains(&f) {
             self.int = Some(f as i64);
         }
-        if f == f.trunc() && (0.0..1.8446744073709551616e19).contains(&f) {
+        if f == f.trunc() && (0.0..2.0 * TWO_63).contains(&f) {
             self.uint = Some(f as u64);
         }
     }

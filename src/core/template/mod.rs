@@ -3,6 +3,7 @@
 
 mod arg;
 mod builtin;
+mod call;
 mod cast;
 mod exec;
 mod functions;
@@ -13,6 +14,7 @@ mod node;
 mod parser;
 mod printf;
 mod text;
+mod val;
 
 #[cfg(test)]
 mod tests;

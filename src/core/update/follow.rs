@@ -100,7 +100,8 @@ fn sync_failed(open: &Open, app: &Application, held: bool) -> bool {
     failed(&operation.phase)
         && !place.commit.is_empty()
         && (held
-            || operation.synced_revisions.contains(&place.commit) || operation.asked_revisions.contains(&place.commit))
+            || operation.synced_revisions.contains(&place.commit)
+            || operation.asked_revisions.contains(&place.commit))
 }
 
 /// Whether a live image carries the committed value: its digest if it has one, else its tag.

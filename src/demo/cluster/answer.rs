@@ -155,12 +155,7 @@ fn list(shared: &Shared, kind: &Kind, wanted: &Wanted, limit: &str, from: &str) 
     done(&json!({"apiVersion": kind.api, "kind": list, "metadata": metadata, "items": items}))
 }
 
-fn watch<'a>(
-    shared: Arc<Shared>,
-    kind: &'static Kind,
-    wanted: Wanted,
-    asked: &impl Fn(&str) -> &'a str,
-) -> Response {
+fn watch<'a>(shared: Arc<Shared>, kind: &'static Kind, wanted: Wanted, asked: &impl Fn(&str) -> &'a str) -> Response {
     let since = match asked("resourceVersion") {
         // From now on, after everything that is there: the versions of one server only grow.
         "" | "0" => shared.store().version(),

@@ -45,7 +45,8 @@ fn checked(current: &Value, wanted: Value) -> Result<Value, Refused> {
     }
     let given = text(&after["uid"]);
     if !given.is_empty() && after["uid"] != before["uid"] {
-        let text = format!("Precondition failed: UID in precondition: {given}, UID in object meta: {}", text(&before["uid"]));
+        let text =
+            format!("Precondition failed: UID in precondition: {given}, UID in object meta: {}", text(&before["uid"]));
         return Err(Refused::Conflict(text));
     }
     let given = text(&after["resourceVersion"]);
@@ -171,7 +172,10 @@ mod tests {
             (json!([{"op": "add", "path": "/l/1", "value": 9}]), Some(json!([1, 9, 2]))),
             (json!([{"op": "add", "path": "/l/-", "value": 9}]), Some(json!([1, 2, 9]))),
             (json!([{"op": "remove", "path": "/l/0"}]), Some(json!([2]))),
-            (json!([{"op": "test", "path": "/l/0", "value": 1}, {"op": "replace", "path": "/l/0", "value": 5}]), Some(json!([5, 2]))),
+            (
+                json!([{"op": "test", "path": "/l/0", "value": 1}, {"op": "replace", "path": "/l/0", "value": 5}]),
+                Some(json!([5, 2])),
+            ),
             (json!([{"op": "test", "path": "/l/0", "value": 8}, {"op": "replace", "path": "/l/0", "value": 5}]), None),
             (json!([{"op": "replace", "path": "/l/4", "value": 5}]), None),
             (json!([{"op": "add", "path": "/l/4", "value": 5}]), None),

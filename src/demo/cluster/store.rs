@@ -59,7 +59,8 @@ impl Store {
     /// Objects of a kind in a namespace or everywhere, by namespace and name.
     pub(super) fn all<'a>(&'a self, kind: &Kind, namespace: Option<&'a str>) -> impl Iterator<Item = &'a Value> {
         let plural = kind.plural;
-        let objects = self.objects.iter().filter(move |((p, ns, _), _)| *p == plural && namespace.is_none_or(|n| n == ns));
+        let objects =
+            self.objects.iter().filter(move |((p, ns, _), _)| *p == plural && namespace.is_none_or(|n| n == ns));
         objects.map(|(_, object)| object)
     }
 

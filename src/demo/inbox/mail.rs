@@ -151,6 +151,9 @@ async fn take(wire: &mut Wire, shared: &Shared, fault: &Fault, letter: Letter, e
     }
     let Letter { from, to, user } = letter;
     shared.accept(Item::Mail { from, to, content, encrypted, user });
+    if *fault == Fault::StallAfterAccepting {
+        pending().await
+    }
     if *fault == Fault::DieAfterAccepting {
         return Ok(false);
     }

@@ -45,6 +45,8 @@ pub enum Fault {
     Stall,
     /// Reads the request and closes the connection; not accepted.
     Cut,
+    /// Accepts, enters it in the ledger, and says nothing for as long as the connection stands.
+    StallAfterAccepting,
     /// Accepts, enters it in the ledger, and closes the connection without a word.
     DieAfterAccepting,
 }

@@ -29,6 +29,10 @@ pub(super) async fn talk<S: AsyncRead + AsyncWrite + Unpin>(stream: S, shared: &
                 accept(shared, call);
                 return Ok(());
             }
+            Fault::StallAfterAccepting => {
+                accept(shared, call);
+                pending().await
+            }
             Fault::Status { code, headers: lines, body: text } => (status, headers, body) = (code, lines, text),
             Fault::Slack(error) => body = serde_json::json!({"ok": false, "error": error}).to_string(),
             Fault::None | Fault::Mail { .. } => body = accept(shared, call),

@@ -72,10 +72,10 @@ impl Ctx<'_> {
 
 fn weight(value: &Value) -> u64 {
     match value {
-        Value::Str(text) => text.len() as u64 / 128,
-        Value::Bytes(bytes) => bytes.len() as u64 / 128,
-        Value::List(list) => list.items.len() as u64 / 16,
-        Value::Map(map) => map.len() as u64 / 16,
+        Value::Str(text) => text.len() as u64 / 32,
+        Value::Bytes(bytes) => bytes.len() as u64 / 32,
+        Value::List(list) => list.items.len() as u64 / 4,
+        Value::Map(map) => map.len() as u64 / 4,
         _ => 0,
     }
 }

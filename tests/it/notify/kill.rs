@@ -1,0 +1,207 @@
+//! Kills of the notification half: Applications flip without a pause, the daemon dies at random moments and inside of
+//! sends, and is started again in place. At the end what had to be sent is compared with what arrived: nothing lost,
+//! nothing invented, a second copy only where a kill landed inside a send, and then it says so.
+//! `LYNCEUS_KILLS` sets how many (20), `LYNCEUS_SEED` replays a run.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, SystemTime};
+
+use lynceus::demo::inbox::{Accepted, Fault, Inbox, Item};
+use serde_json::json;
+
+use super::stage::*;
+
+const APPLICATIONS: usize = 8;
+
+/// What tells two events apart: Application, revision, destination.
+type Event = (String, String, String);
+
+/// Words of all messages: `app|revision`, once in each.
+const TEMPLATE: &str = "message: 'about {{.app.metadata.name}}|{{.app.status.operationState.syncResult.revision}}.'\n\
+     email:\n  subject: news\n\
+     webhook:\n  hook:\n    method: POST\n    body: 'about {{.app.metadata.name}}|{{.app.status.operationState.syncResult.revision}}.'";
+
+/// The event a message is about, and whether it says that it may be a repeat.
+fn read(what: &Item) -> (Event, bool) {
+    let (to, text, marked) = match what {
+        Item::Webhook { body, headers, .. } => {
+            ("hook:".to_owned(), body, headers.contains_key("lynceus-possible-repeat"))
+        }
+        Item::Slack { fields, .. } => {
+            (format!("slack:{}", fields["channel"]), &fields["text"], fields["text"].contains("(possible repeat)"))
+        }
+        Item::Mail { to, content, .. } => {
+            (format!("email:{}", to.join(",")), content, content.contains("(possible repeat)"))
+        }
+    };
+    let about = text.split_once("about ").and_then(|(_, rest)| rest.split_once('.')).map(|(about, _)| about);
+    let (app, revision) = about.and_then(|about| about.split_once('|')).unwrap_or(("unreadable", text));
+    ((app.to_owned(), revision.to_owned(), to), marked)
+}
+
+fn about(app: &str, revision: &str, succeeded: bool) -> Vec<Event> {
+    let event = |to: String| (app.to_owned(), revision.to_owned(), to);
+    let mut events = vec![event("hook:".to_owned())];
+    if !succeeded {
+        events.extend([event(format!("slack:{app}")), event(format!("email:{app}@example.com"))]);
+    }
+    events
+}
+
+/// What all receivers together have accepted.
+fn ledger(receivers: &[&Inbox]) -> Vec<Accepted> {
+    let mut all: Vec<Accepted> = receivers.iter().flat_map(|inbox| inbox.accepted()).collect();
+    all.sort_by_key(|accepted| accepted.at);
+    all
+}
+
+/// One Application's life: a sync ends, all that it gives arrives, the next sync ends. So no version is gone before it
+/// was seen, and what has to be sent is known. Ends with the last version after `stop`.
+async fn flip(stage: &Stage, app: String, seed: u64, stop: &AtomicBool) -> Vec<Event> {
+    let mut random = fastrand::Rng::with_seed(seed);
+    let mut wanted = Vec::new();
+    for n in 0.. {
+        if stop.load(Ordering::Relaxed) {
+            break;
+        }
+        let (revision, succeeded) = (format!("r{n}"), random.f64() < 0.4);
+        stage.status(&app, synced(if succeeded { "Succeeded" } else { "Failed" }, &revision)).await;
+        let due = about(&app, &revision, succeeded);
+        wanted.extend(due.iter().cloned());
+        let arrived = |accepted: &[Accepted], to: &str| {
+            let here: BTreeSet<Event> = accepted.iter().map(|a| read(&a.what).0).collect();
+            due.iter().filter(|(_, _, destination)| destination.starts_with(to)).all(|event| here.contains(event))
+        };
+        // The mail and the webhook share a receiver; Slack has its own.
+        let limit = PATIENCE * 2;
+        let hook = stage.hook.wait(limit, |a, _| arrived(a, "hook") && arrived(a, "email")).await;
+        let slack = stage.slack.wait(limit, |a, _| arrived(a, "slack")).await;
+        assert!(hook && slack, "lost: {app} {revision}, succeeded {succeeded}");
+    }
+    wanted
+}
+
+/// Kills once, as the dice say; gives what it was.
+async fn kill(stage: &Stage, random: &mut fastrand::Rng) -> &'static str {
+    let receiver = if random.bool() { &stage.slack } else { &stage.hook };
+    let fault = match random.u8(0..4) {
+        0 => Some(Fault::Stall),
+        1 => Some(Fault::StallAfterAccepting),
+        _ => None,
+    };
+    let Some(fault) = fault else {
+        if random.bool() {
+            tokio::time::sleep(Duration::from_millis(random.u64(0..400))).await;
+            stage.house.kill();
+            return "any time";
+        }
+        // Right behind an answer: it has arrived, and may not be recorded.
+        let before = receiver.accepted().len();
+        receiver.wait(Duration::from_secs(3), |accepted, _| accepted.len() > before).await;
+        tokio::time::sleep(Duration::from_micros(random.u64(0..3000))).await;
+        stage.house.kill();
+        return "after an answer";
+    };
+    let name = if fault == Fault::Stall { "before it is accepted" } else { "accepted, not answered" };
+    let before = receiver.calls();
+    receiver.script([fault]);
+    let called = receiver.wait(Duration::from_secs(10), |_, calls| calls > before).await;
+    tokio::time::sleep(Duration::from_millis(5)).await;
+    stage.house.kill();
+    if called { name } else { "nothing was sent in time" }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn out_01_out_03_lan_07_kills_lose_nothing_and_repeats_say_so() {
+    let variable = |name: &str| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
+    let kills = variable("LYNCEUS_KILLS").unwrap_or(20);
+    let seed = variable("LYNCEUS_SEED").unwrap_or_else(|| fastrand::u64(..));
+    println!("LYNCEUS_KILLS={kills} LYNCEUS_SEED={seed}");
+    let mut random = fastrand::Rng::with_seed(seed);
+    let stage = Arc::new(Stage::new("kills").await);
+    let mut config = stage.services();
+    config.insert("template.x".into(), TEMPLATE.into());
+    for (name, phase) in [("on-bad", "Failed"), ("on-good", "Succeeded")] {
+        let when = format!("app.status?.operationState?.phase == '{phase}'");
+        let trigger = format!("- when: {when}\n  oncePer: app.status.operationState.syncResult.revision\n  send: [x]");
+        config.insert(format!("trigger.{name}"), trigger);
+    }
+    let hook = format!("url: {}/hook\nlynceus: {{headers: true}}", stage.hook.url());
+    config.insert("service.webhook.hook".into(), hook);
+    let port = stage.hook.mail().port();
+    config.insert("service.email".into(), format!("host: 127.0.0.1\nport: {port}\nfrom: a@example.com"));
+    stage.configure(&config).await;
+    stage.secret(&[("slack-token", "xoxb-1")]).await;
+    stage.house.start().await;
+
+    let stop = Arc::new(AtomicBool::new(false));
+    let mut lives = Vec::new();
+    for n in 0..APPLICATIONS {
+        let (name, mail) = (format!("app-{n}"), format!("app-{n}@example.com"));
+        let subscribed = [
+            ("on-bad.hook", ""),
+            ("on-bad.slack", name.as_str()),
+            ("on-bad.email", mail.as_str()),
+            ("on-good.hook", ""),
+        ];
+        stage.ns.apply_json(application(&name, &subscribed)).await;
+        let (stage, stop, seed) = (stage.clone(), stop.clone(), random.u64(..));
+        lives.push(tokio::spawn(async move { flip(&stage, name, seed, &stop).await }));
+    }
+    let (mut killed, mut kinds) = (Vec::new(), BTreeMap::<&str, u32>::new());
+    for _ in 0..kills {
+        *kinds.entry(kill(&stage, &mut random).await).or_default() += 1;
+        killed.push(SystemTime::now());
+        stage.house.start().await;
+    }
+    stop.store(true, Ordering::Relaxed);
+    let mut wanted = BTreeSet::new();
+    for life in lives {
+        wanted.extend(life.await.unwrap_or_else(|e| panic!("{e}; LYNCEUS_SEED={seed}\n{}", tail(&stage))));
+    }
+    let nothing_open = |s: &serde_json::Value| s["outbox"].as_object().is_some_and(|o| o.keys().all(|k| k == "done"));
+    stage.house.until("nothing is open", nothing_open).await;
+    let repeats = compare(&wanted, &ledger(&[&stage.slack, &stage.hook]), &killed, seed);
+    println!("{} events, {repeats} second copies, kills {kinds:?}", wanted.len());
+    assert_eq!(stage.house.stop().await, 0);
+    // What was told stands in the annotations, as far as they reach.
+    for n in 0..APPLICATIONS {
+        let state = stage.state(&format!("app-{n}")).await.unwrap_or_default();
+        assert!(!state.is_empty() && state.len() <= 100, "app-{n}: {}", json!(state));
+    }
+}
+
+fn tail(stage: &Stage) -> String {
+    let log = stage.house.whole_log();
+    log.lines().rev().take(60).collect::<Vec<_>>().join("\n")
+}
+
+/// Compares what had to be sent with what arrived; gives the number of second copies.
+fn compare(wanted: &BTreeSet<Event>, arrived: &[Accepted], killed: &[SystemTime], seed: u64) -> usize {
+    let mut copies: BTreeMap<Event, Vec<(SystemTime, bool)>> = BTreeMap::new();
+    for accepted in arrived {
+        let (event, marked) = read(&accepted.what);
+        copies.entry(event).or_default().push((accepted.at, marked));
+    }
+    let lost: Vec<&Event> = wanted.iter().filter(|event| !copies.contains_key(event)).collect();
+    let invented: Vec<&Event> = copies.keys().filter(|event| !wanted.contains(event)).collect();
+    assert!(lost.is_empty() && invented.is_empty(), "lost {lost:?}, invented {invented:?}; LYNCEUS_SEED={seed}");
+    let mut repeats = 0;
+    for (event, copies) in &copies {
+        for pair in copies.windows(2) {
+            let ((first, _), (_, marked)) = (pair[0], pair[1]);
+            repeats += 1;
+            // The call that brought the first copy was open when the process died.
+            let inside = killed.iter().any(|at| *at >= first && at.duration_since(first).is_ok_and(|d| d < INSIDE));
+            assert!(marked && inside, "{event:?} came again, marked {marked}: {copies:?}; LYNCEUS_SEED={seed}");
+        }
+    }
+    // Each kill can cut off what was being sent, no more.
+    assert!(repeats <= killed.len() * APPLICATIONS, "{repeats} repeats by {} kills", killed.len());
+    repeats
+}
+
+/// From an acceptance to its record on disk, on a busy machine.
+const INSIDE: Duration = Duration::from_millis(1500);
