@@ -5,7 +5,9 @@ use std::time::{Duration, Instant};
 
 use futures::StreamExt;
 use futures::stream::BoxStream;
-use lynceus::adapters::cluster::{Access, AppEvent, Cluster, DocumentEvent, Edit, Error, Namespaces, Note, NoteKind, Refresh};
+use lynceus::adapters::cluster::{
+    Access, AppEvent, Cluster, DocumentEvent, Edit, Error, Namespaces, Note, NoteKind, Refresh,
+};
 use lynceus::core::application::AppKey;
 use lynceus::demo::cluster::ApiServer;
 use lynceus::demo::inbox::Item;
@@ -17,7 +19,11 @@ use crate::support::tls_provider;
 fn demo(arguments: &[&str]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_lynceus"));
     // A proxy that is not there: the demo must not ask one.
-    command.arg("demo").args(arguments).env("HTTP_PROXY", "http://127.0.0.1:9").env("https_proxy", "http://127.0.0.1:9");
+    command
+        .arg("demo")
+        .args(arguments)
+        .env("HTTP_PROXY", "http://127.0.0.1:9")
+        .env("https_proxy", "http://127.0.0.1:9");
     command.stdin(std::process::Stdio::null()).output().expect("it starts")
 }
 
@@ -110,7 +116,13 @@ async fn stage_moves_an_application_as_argo_cd_does() {
         }
     };
     let app = tokio::time::timeout(Duration::from_secs(20), healthy).await.expect("it becomes healthy");
-    let expected = ["Synced  Healthy", "OutOfSync  Healthy", "OutOfSync Running Healthy", "Synced Succeeded Progressing", "Synced Succeeded Healthy"];
+    let expected = [
+        "Synced  Healthy",
+        "OutOfSync  Healthy",
+        "OutOfSync Running Healthy",
+        "Synced Succeeded Progressing",
+        "Synced Succeeded Healthy",
+    ];
     assert_eq!(states, expected);
     assert_eq!(word(&app, "/status/operationState/syncResult/revision"), tip);
     assert_eq!(app["status"]["summary"]["images"], json!(["registry.example.com/shop/web:1.4.3"]));
@@ -221,7 +233,8 @@ async fn arg_1_stand_in_refuses_patches_for_another_version_or_object() {
     let read = cluster.application(&key("web")).await.expect("an answer").expect("it is there");
     let version = read.resource_version.clone();
     let patch = json!({"spec": {"project": "one"}});
-    let next = cluster.patch_application(&key("web"), &version, Edit::Merge(&patch)).await.expect("the current version");
+    let next =
+        cluster.patch_application(&key("web"), &version, Edit::Merge(&patch)).await.expect("the current version");
     assert_ne!(next, version);
     let steps = [json!({"op": "replace", "path": "/spec/project", "value": "two"})];
     let stale = cluster.patch_application(&key("web"), &version, Edit::Steps(&steps)).await;
@@ -235,7 +248,8 @@ async fn arg_1_stand_in_refuses_patches_for_another_version_or_object() {
     let other = cluster.write_notified(&key("web"), "another", Some("{}")).await;
     assert!(matches!(other, Err(Error::Conflict { .. })), "{other:?}");
     cluster.refresh(&key("web"), Refresh::Normal).await.expect("it is there");
-    let annotations = server.object("applications", "argocd", "web").expect("it is there")["metadata"]["annotations"].clone();
+    let annotations =
+        server.object("applications", "argocd", "web").expect("it is there")["metadata"]["annotations"].clone();
     assert_eq!(annotations["argocd.argoproj.io/refresh"], "normal");
     let gone = cluster.refresh(&key("gone"), Refresh::Normal).await;
     assert!(matches!(gone, Err(Error::Missing { .. })), "{gone:?}");
