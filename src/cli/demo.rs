@@ -114,8 +114,13 @@ impl Folder {
 
 impl Drop for Folder {
     fn drop(&mut self) {
-        // What cannot be removed is in the folder for temporary things.
-        let _ = fs::remove_dir_all(&self.0);
+        // The store's thread may still be closing its files. What stays is in the folder for temporary things.
+        for _ in 0..20 {
+            if fs::remove_dir_all(&self.0).is_ok() {
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(25));
+        }
     }
 }
 

@@ -204,6 +204,8 @@ impl Shared {
             }
         });
         if failed.is_some() {
+            // Argo CD compares once more after an operation, whatever came of it.
+            self.change(name, |app| app["status"]["reconciledAt"] = now().into());
             return;
         }
         tokio::time::sleep(self.pace).await;

@@ -122,9 +122,9 @@ impl<'a> Story<'a> {
             .filter(|r| r.starts_with("POST") && r.ends_with("/git-receive-pack"))
             .count();
         self.show.step(&format!("2 commits in {pushes} push{}", if pushes == 1 { "" } else { "es" }));
-        self.syncs("jobs", &["Synced, Healthy"]).await?;
         let at = self.states.wait("api", "Sync failed", self.deadline).await?;
         self.show.bad_step_at(at, &format!("api  {}", self.show.paint().red("Sync failed")));
+        self.syncs("jobs", &["Synced, Healthy"]).await?;
         self.event(Kind::Degraded, "api", "main-9c03f7d").await?;
         self.show.step("journal: the change of api did not go live");
         self.messages("The sync of application api failed", "api", "Failed").await
@@ -142,19 +142,27 @@ impl<'a> Story<'a> {
             let before = self.handle.status().rounds;
             self.until("the end of the next round", || self.handle.status().rounds > before).await?;
             let (registry, git) = (self.stage.registry.log(), self.stage.git.requests());
-            let unchanged = registry.iter().filter(|seen| seen.status == 304).count();
+            let listings = registry.iter().filter(|seen| seen.status == 304).count();
+            // The age of a build decides for api, and a tag may have been moved to another build.
+            let builds = registry.iter().filter(|s| s.method == "HEAD" && s.path.starts_with("/v2/shop/api/")).count();
             let written = git.iter().any(|request| request.contains("receive-pack"));
-            if unchanged == 3 && registry.len() == 3 && !written {
-                self.show.step("one round with nothing new sends");
-                self.show
-                    .detail("registry  3 conditional listings, one per repository, each answered 304 Not Modified");
+            if listings == 3 && registry.len() == listings + builds && !written {
+                self.show.step("a round in which nothing is new asks");
+                self.show.detail("registry  3 conditional listings, one per repository, each 304 Not Modified");
+                self.show.detail(&format!(
+                    "          {builds} HEADs, one per build of api, since a tag may have been moved"
+                ));
                 self.show.detail(&format!("Git       {}", requests(&git)));
-                self.show.detail("inbox     nothing: every message was sent once");
+                self.show.detail("inbox     nothing: what was told is told once");
                 return Ok(());
             }
             if Instant::now() > end {
-                let text = "a round in which nothing changed still asked more than it had to";
-                return Err(format!("{text}\n{} requests to the registry\n{}", registry.len(), requests(&git)));
+                let mut text = "a round in which nothing changed still asked more than it had to".to_owned();
+                registry
+                    .iter()
+                    .for_each(|seen| text.push_str(&format!("\n{} {} {}", seen.method, seen.path, seen.status)));
+                git.iter().for_each(|request| text.push_str(&format!("\n{request}")));
+                return Err(text);
             }
         }
     }
