@@ -368,7 +368,9 @@ impl Push<'_> {
                 );
                 Ok(events)
             }
-            Err(PushError::Unknown(text)) => Err(PushError::Unknown(text)),
+            // What the next look at the branch finds decides: the one that moved it may have been this very chain, sent
+            // by a process that died within the second.
+            Err(open @ (PushError::Unknown(_) | PushError::Moved)) => Err(open),
             Err(known) => {
                 // Nothing moved: the row goes, the events never become true.
                 store.settle_push(&row.id, false).await.map_err(internal)?;

@@ -12,7 +12,7 @@ use super::world::World;
 use crate::config::annotations;
 use crate::core::application::{AppKey, Application};
 use crate::core::event::{Event, Kind};
-use crate::core::update::follow::{self, Open};
+use crate::core::update::follow::{self, Holds, Open};
 
 /// Events looked through at start.
 const LOOK_BACK: usize = 10_000;
@@ -81,8 +81,12 @@ impl Follower {
         let mut events = Vec::new();
         let mut still = Vec::new();
         for mut change in open.drain(..) {
-            let contains = self.contains(app, &change).await;
-            let (new, done) = follow::follow(&mut change, app, contains, now);
+            let synced = match app.status.sync.as_str() {
+                "Synced" => self.contains(app, &change, follow::revisions_to_ask(&change, app)).await,
+                _ => false,
+            };
+            let failed = self.contains(app, &change, follow::failed_revisions_to_ask(&change, app)).await;
+            let (new, done) = follow::follow(&mut change, app, Holds { synced, failed }, now);
             events.extend(new);
             if !done {
                 still.push(change);
@@ -100,11 +104,10 @@ impl Follower {
         }
     }
 
-    /// Whether a synced revision holds the commit: only Git knows.
-    async fn contains(&self, app: &Application, change: &Open) -> bool {
+    /// Whether one of these revisions holds the commit: only Git knows.
+    async fn contains(&self, app: &Application, change: &Open, revisions: Vec<String>) -> bool {
         let Some(place) = &change.committed.place else { return false };
-        let revisions = follow::revisions_to_ask(change, app);
-        if revisions.is_empty() || place.commit.is_empty() || app.status.sync != "Synced" {
+        if revisions.is_empty() || place.commit.is_empty() {
             return false;
         }
         let (Some(settings), _) = annotations::settings(app) else { return false };

@@ -1,7 +1,6 @@
 //! How small the daemon stays: Applications of about 10 KB on a real kube-apiserver, subscribed to three triggers each;
 //! prints the time until all are evaluated, the resident memory and the API requests. Run with `make bench`.
 
-#[allow(dead_code)]
 #[path = "../it/support/mod.rs"]
 mod support;
 

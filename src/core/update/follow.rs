@@ -29,15 +29,34 @@ pub fn revisions_to_ask(open: &Open, app: &Application) -> Vec<String> {
     app.status.revisions.iter().filter(|r| !r.is_empty() && **r != place.commit).cloned().collect()
 }
 
-/// The events that this version adds; `contains` tells whether the synced revision holds the commit. Done when
-/// `healthy` or `degraded` came out, or when the window has passed.
-pub fn follow(open: &mut Open, app: &Application, contains: bool, now: Timestamp) -> (Vec<Event>, bool) {
+/// The same for the operation that failed: a push of several commits is synced at its last one.
+pub fn failed_revisions_to_ask(open: &Open, app: &Application) -> Vec<String> {
+    let Some(place) = open.committed.place.as_ref().filter(|_| open.synced.is_none()) else { return Vec::new() };
+    let Some(operation) = app.status.operation.as_ref().filter(|o| failed(&o.phase)) else { return Vec::new() };
+    let all = operation.synced_revisions.iter().chain(&operation.asked_revisions);
+    let mut asked: Vec<String> = all.filter(|r| !r.is_empty() && **r != place.commit).cloned().collect();
+    asked.sort();
+    asked.dedup();
+    asked
+}
+
+/// What Git says of the revisions that were asked for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Holds {
+    /// The synced revision holds the commit.
+    pub synced: bool,
+    /// The revision of the failed operation holds it.
+    pub failed: bool,
+}
+
+/// The events that this version adds. Done when `healthy` or `degraded` came out, or when the window has passed.
+pub fn follow(open: &mut Open, app: &Application, holds: Holds, now: Timestamp) -> (Vec<Event>, bool) {
     let mut events = Vec::new();
     if open.synced.is_none() {
         let patched = open.committed.place.as_ref().is_some_and(|place| place.method == "argocd");
         let at_commit = open.committed.place.as_ref().is_some_and(|p| app.status.revisions.contains(&p.commit));
-        let synced = app.status.sync == "Synced" && (contains || at_commit || (patched && later(open, app)));
-        let failed = sync_failed(open, app);
+        let synced = app.status.sync == "Synced" && (holds.synced || at_commit || (patched && later(open, app)));
+        let failed = sync_failed(open, app, holds.failed);
         if !synced && !failed {
             return (events, now.duration_since(open.committed.at) > FOLLOWED);
         }
@@ -49,7 +68,7 @@ pub fn follow(open: &mut Open, app: &Application, contains: bool, now: Timestamp
         open.synced = Some(now);
         events.push(report::follows(&open.committed, Kind::Synced, String::new(), now));
     }
-    let live = app.status.images.is_empty() || app.status.images.iter().any(|image| holds(image, &open.committed));
+    let live = app.status.images.is_empty() || app.status.images.iter().any(|image| carries(image, &open.committed));
     match app.status.health.as_str() {
         "Healthy" if live => {
             events.push(report::follows(&open.committed, Kind::Healthy, String::new(), now));
@@ -70,17 +89,23 @@ fn later(open: &Open, app: &Application) -> bool {
     [finished, seen].into_iter().flatten().any(|at| at >= open.committed.at)
 }
 
-/// The sync operation of exactly this commit ended without success.
-fn sync_failed(open: &Open, app: &Application) -> bool {
+fn failed(phase: &str) -> bool {
+    matches!(phase, "Failed" | "Error")
+}
+
+/// The sync operation of this commit, or of one that holds it, ended without success.
+fn sync_failed(open: &Open, app: &Application, held: bool) -> bool {
     let Some(operation) = &app.status.operation else { return false };
     let Some(place) = &open.committed.place else { return false };
-    matches!(operation.phase.as_str(), "Failed" | "Error")
+    failed(&operation.phase)
         && !place.commit.is_empty()
-        && (operation.synced_revisions.contains(&place.commit) || operation.asked_revisions.contains(&place.commit))
+        && (held
+            || operation.synced_revisions.contains(&place.commit)
+            || operation.asked_revisions.contains(&place.commit))
 }
 
 /// Whether a live image carries the committed value: its digest if it has one, else its tag.
-fn holds(live: &str, committed: &Event) -> bool {
+fn carries(live: &str, committed: &Event) -> bool {
     let (tag, digest) = committed.new.split_once('@').unwrap_or((&committed.new, ""));
     let (live_name, live_digest) = live.split_once('@').unwrap_or((live, ""));
     if !digest.is_empty() && !live_digest.is_empty() {
@@ -132,11 +157,27 @@ mod tests {
             ("Synced", "abc", "Healthy", vec![], "Succeeded", false, "synced healthy", true),
             ("Synced", "abc", "Degraded", vec!["nginx:2"], "Succeeded", false, "synced degraded", true),
             ("OutOfSync", "abc", "Healthy", vec!["nginx:1"], "Failed", false, "degraded", true),
+            ("OutOfSync", "later", "Healthy", vec!["nginx:1"], "Failed", true, "degraded", true),
+            ("OutOfSync", "earlier", "Healthy", vec!["nginx:1"], "Failed", false, "", false),
         ] {
             let mut open = open();
             let app = version(sync, revision, health, &images, phase);
-            let (events, ended) = follow(&mut open, &app, contains, Timestamp::UNIX_EPOCH);
+            let holds = Holds { synced: contains, failed: contains };
+            let (events, ended) = follow(&mut open, &app, holds, Timestamp::UNIX_EPOCH);
             assert_eq!((kinds(&events).as_str(), ended), (expected, done), "{sync} {revision} {health} {phase}");
+        }
+    }
+
+    #[test]
+    fn section_22_git_is_asked_about_the_operation_only_when_it_failed() {
+        for (phase, revision, expected) in [
+            ("Failed", "later", vec!["later"]),
+            ("Error", "later", vec!["later"]),
+            ("Failed", "abc", vec![]),
+            ("Succeeded", "later", vec![]),
+        ] {
+            let app = version("OutOfSync", revision, "Healthy", &[], phase);
+            assert_eq!(failed_revisions_to_ask(&open(), &app), expected, "{phase} {revision}");
         }
     }
 
@@ -144,6 +185,6 @@ mod tests {
     fn what_never_settles_is_let_go() {
         let app = version("OutOfSync", "old", "Healthy", &[], "Succeeded");
         let late = Timestamp::UNIX_EPOCH + SignedDuration::from_hours(25);
-        assert!(follow(&mut open(), &app, false, late).1);
+        assert!(follow(&mut open(), &app, Holds::default(), late).1);
     }
 }

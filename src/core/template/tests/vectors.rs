@@ -71,6 +71,12 @@ fn tpl_sprig_per_function() {
     check(include_str!("../../../../tests/fixtures/template/functions.jsonl"));
 }
 
+/// Grammar put together at random, and the corners of formats: layouts, patterns, numbers, URLs, versions.
+#[test]
+fn tpl_vectors_random() {
+    check(include_str!("../../../../tests/fixtures/template/random.jsonl"));
+}
+
 #[test]
 fn tpl_vectors_local_zones() {
     check(include_str!("../../../../tests/fixtures/template/zones.jsonl"));
