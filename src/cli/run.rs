@@ -356,7 +356,7 @@ fn documents(world: &World, own: &str) -> Option<futures::stream::BoxStream<'sta
         return Some(rules::from_files(settings.config_map_file.clone(), settings.secret_file.clone(), names).boxed());
     }
     match &world.cluster {
-        Some(cluster) => Some(from_cluster(cluster, own, names).boxed()),
+        Some(cluster) => Some(from_cluster(cluster, own, names, world.board.clone()).boxed()),
         // Manifests without a notifications ConfigMap: the half has nothing to do.
         None => None,
     }
@@ -367,7 +367,9 @@ fn from_cluster(
     cluster: &Cluster,
     namespace: &str,
     names: (String, String),
+    board: crate::daemon::status::Board,
 ) -> impl futures::Stream<Item = Documents> + Send + use<> {
+    use crate::core::problem::Problem;
     enum Part {
         Config(DocumentEvent<crate::adapters::cluster::ConfigMap>),
         Secret(DocumentEvent<crate::adapters::cluster::SecretObject>),
@@ -376,8 +378,13 @@ fn from_cluster(
     let secret = cluster.named_secret(namespace, &names.1).map(Part::Secret).boxed();
     let start = (Documents::default(), (false, false));
     futures::stream::select(config, secret)
-        .scan(start, |(documents, known), part| {
+        .scan(start, move |(documents, known), part| {
             let mut news = true;
+            let about = match part {
+                Part::Config(_) => "notifications ConfigMap",
+                Part::Secret(_) => "notifications Secret",
+            };
+            let mut trouble = None;
             match part {
                 Part::Config(DocumentEvent::Applied(found)) => documents.config = Some(found.data),
                 Part::Config(DocumentEvent::Deleted(..)) => documents.config = None,
@@ -386,16 +393,17 @@ fn from_cluster(
                 Part::Secret(DocumentEvent::Deleted(..)) => documents.secret = None,
                 Part::Secret(DocumentEvent::Ready) => known.1 = true,
                 Part::Config(DocumentEvent::Down(text)) | Part::Secret(DocumentEvent::Down(text)) => {
-                    tracing::warn!("the notifications' configuration cannot be followed: {text}");
+                    trouble = Some(Problem::error("kubernetes-unavailable", text));
                     news = false;
                 }
                 Part::Config(DocumentEvent::Undecodable(problem))
                 | Part::Secret(DocumentEvent::Undecodable(problem)) => {
-                    tracing::warn!("{problem}");
+                    trouble = Some(problem);
                     news = false;
                 }
                 Part::Config(DocumentEvent::Up) | Part::Secret(DocumentEvent::Up) => news = false,
             }
+            board.problems(about, trouble.into_iter().collect());
             let told = (news && *known == (true, true)).then(|| documents.clone());
             futures::future::ready(Some(told))
         })

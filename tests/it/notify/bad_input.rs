@@ -103,3 +103,27 @@ async fn wrb_04_dlv_09_without_the_patch_verb_messages_go_out_once_and_it_is_sai
     stage.house.until("over", |s| s["problems"] == json!([])).await;
     assert_eq!(texts(&stage.hook).len(), 2);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rbac_2_a_config_map_that_may_not_be_read_is_said_and_read_when_it_may() {
+    let stage = Stage::new("unread").await;
+    stage.configure(&stage.services()).await;
+    stage.secret(&[("slack-token", "xoxb-1")]).await;
+    let group = "rbac.authorization.k8s.io/v1";
+    let role = stage.ns.object(group, "Role", "lynceus").await.expect("the Role");
+    let original = role["rules"].as_array().expect("rules").clone();
+    let less: Vec<_> = original.iter().filter(|rule| rule["resources"] != json!(["configmaps"])).collect();
+    stage.ns.patch(group, "Role", "lynceus", &json!({ "rules": less })).await;
+    let mut app = application("web", &[("on-sync-failed.hook", "")]);
+    app["status"] = synced("Failed", "rev1");
+    stage.ns.apply_json(app).await;
+    stage.house.launch();
+    let said = |s: &serde_json::Value| {
+        House::problems(s, "kubernetes-unavailable").iter().any(|text| text.contains("configmaps"))
+    };
+    let waits = |s: &serde_json::Value| s["notReady"] == json!(["configuration"]) && s["applications"]["watched"] == 1;
+    stage.house.until("it is said, and nothing else waits", |s| said(s) && waits(s)).await;
+    stage.ns.patch(group, "Role", "lynceus", &json!({ "rules": original })).await;
+    accepted(&stage, &stage.hook, 1).await;
+    stage.house.until("over", |s| s["problems"] == json!([]) && s["notReady"] == json!([])).await;
+}
