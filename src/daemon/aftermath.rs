@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use futures::{FutureExt, StreamExt};
 use jiff::Timestamp;
 
+use super::announce::{self, Pending, TRANSIENT};
 use super::committer::{self, Outcome};
 use super::patcher;
 use super::round::{Looked, Planned, Round};
@@ -15,11 +16,10 @@ use super::status::PushLine;
 use super::world::World;
 use crate::adapters::cluster::{Cluster, Note, NoteKind, Refresh};
 use crate::core::application::{AppKey, Application};
-use crate::core::event::{Event, Kind};
+use crate::core::event::Event;
 use crate::core::problem::Problem;
-use crate::core::update::decision::{Change, State};
-use crate::core::update::survey::{ImageReport, Trouble};
-use crate::core::update::{Method, Refresh as Asked, report};
+use crate::core::update::decision::State;
+use crate::core::update::{Method, Refresh as Asked};
 
 /// Pushes and refreshes that run at the same time.
 const AT_ONCE: usize = 8;
@@ -30,39 +30,13 @@ const REJECTED_FOR: Duration = Duration::from_secs(3600);
 /// Pushes kept for the Board.
 const PUSHES: usize = 20;
 
-/// Kinds that a whole host shares: one event, not one per image (EVT-2).
-const SHARED: [&str; 7] = [
-    "registry-unreachable",
-    "registry-auth",
-    "registry-rate-limited",
-    "git-unreachable",
-    "git-auth",
-    "git-host-key",
-    "kubernetes-unavailable",
-];
-
-/// Kinds that pass by themselves: announced only after lasting two intervals (EVT-3).
-const TRANSIENT: [&str; 8] = [
-    "registry-unreachable",
-    "registry-rate-limited",
-    "listing-incomplete",
-    "git-unreachable",
-    "push-contention",
-    "kubernetes-unavailable",
-    "kubernetes-conflict",
-    "internal",
-];
-
-/// Keys of announced troubles in the store.
-const ANNOUNCED: &str = "images/announced/";
-
 /// What the rounds remember between them.
 pub struct Books {
     world: World,
     /// State of each image, by Application.
     states: Mutex<HashMap<AppKey, Vec<State>>>,
     /// When a trouble was first and last seen, by subject.
-    since: Mutex<HashMap<String, (Instant, Instant)>>,
+    pub(super) since: Mutex<HashMap<String, (Instant, Instant)>>,
     /// `committed` events that are to be followed.
     committed: Mutex<Vec<Event>>,
     /// Pushes that the Git host refused: what was pushed, when, and what it said (GIT-10).
@@ -134,7 +108,7 @@ impl Books {
     }
 
     /// Whether a trouble is old enough to be announced.
-    fn ripe(&self, subject: &str, kind: &str) -> bool {
+    pub(super) fn ripe(&self, subject: &str, kind: &str) -> bool {
         let (now, pace) = (Instant::now(), self.world.settings.pace());
         let mut since = self.since.lock().unwrap_or_else(|e| e.into_inner());
         let (first, last) = since.entry(subject.to_owned()).or_insert((now, now));
@@ -185,9 +159,9 @@ pub async fn settle(world: &World, books: &Books, round: Round) -> usize {
     books.note_states(&round);
     let mut troubles: Vec<Pending> = Vec::new();
     for looked in &round.looked {
-        troubles.extend(looked.survey.images.iter().filter_map(|image| trouble_of(&looked.app, image)));
+        troubles.extend(looked.survey.images.iter().filter_map(|image| announce::of_image(&looked.app, image)));
     }
-    announce_found(world, &round).await;
+    announce::found(world, &round).await;
     let considered: usize = round.looked.iter().map(|looked| looked.survey.images.len()).sum();
     let applications = round.looked.len();
     let mut updated = 0;
@@ -198,7 +172,7 @@ pub async fn settle(world: &World, books: &Books, round: Round) -> usize {
             updated += result.outcomes.iter().filter(|o| matches!(o, Outcome::Committed(_))).count();
             errors +=
                 result.outcomes.iter().filter(|o| matches!(o, Outcome::Refused(..) | Outcome::Failed(..))).count();
-            troubles.extend(pushed_troubles(planned, &result.outcomes));
+            troubles.extend(announce::of_push(planned, &result.outcomes));
             landed(world, books, &result.events, &round.looked).await;
         }
         for looked in round.looked.iter().filter(|looked| !looked.survey.parameters.is_empty()) {
@@ -209,12 +183,12 @@ pub async fn settle(world: &World, books: &Books, round: Round) -> usize {
                 }
                 Err(trouble) => {
                     errors += 1;
-                    troubles.push(patched_trouble(looked, trouble));
+                    troubles.push(announce::of_patch(looked, trouble));
                 }
             }
         }
         show_problems(world, &round, &troubles);
-        announce_troubles(world, books, troubles, &round.looked).await;
+        announce::troubles(world, books, troubles, &round.looked).await;
     } else {
         show_problems(world, &round, &troubles);
     }
@@ -252,55 +226,6 @@ fn show_problems(world: &World, round: &Round, troubles: &[Pending]) {
     }
     for (app, problems) in by_app {
         world.board.problems(&format!("images {app}"), problems);
-    }
-}
-
-/// `found` and `held`, once each: the journal knows ids it has seen.
-async fn announce_found(world: &World, round: &Round) {
-    let at = Timestamp::now();
-    let mut events = Vec::new();
-    for looked in &round.looked {
-        for image in &looked.survey.images {
-            let Some(decision) = &image.decision else { continue };
-            if let Some(change) = decision.change.as_ref().filter(|_| decision.state == State::UpdateDue) {
-                let mut event = report::change(&looked.app, change, Kind::Found, "", at);
-                event.message = decision.reasons.join("; ");
-                events.push(event);
-            }
-            if let Some(held) = &decision.held {
-                let change = held_change(image, &held.candidate, &decision.old);
-                events.push(report::refused(&looked.app, &change, Kind::Held, held.reason.word(), &held.text, at));
-            }
-        }
-    }
-    if world.settings.dry_run || events.is_empty() {
-        return;
-    }
-    let Some(store) = &world.store else { return };
-    match store.append(events).await {
-        Ok(new) => {
-            for event in new {
-                tracing::info!(
-                    application = %event.app,
-                    image_name = event.image,
-                    image_alias = event.alias,
-                    image_tag = event.new,
-                    "{}", event.kind.word()
-                );
-            }
-        }
-        Err(error) => tracing::warn!("events are not kept: {error}"),
-    }
-}
-
-fn held_change(image: &ImageReport, candidate: &str, old: &str) -> Change {
-    let (tag, digest) = candidate.split_once('@').map_or((candidate, None), |(t, d)| (t, Some(d.to_owned())));
-    let (old_tag, old_digest) = old.split_once('@').map_or((old, None), |(t, d)| (t, Some(d.to_owned())));
-    Change {
-        new: image.image.image.with_tag(Some(tag.to_owned()), digest),
-        old_tag: Some(old_tag.to_owned()).filter(|tag| !tag.is_empty()),
-        old_digest,
-        labels: BTreeMap::new(),
     }
 }
 
@@ -435,121 +360,4 @@ fn show_pushes(world: &World, events: &[Event]) {
         }
         status.pushes.truncate(PUSHES);
     });
-}
-
-/// A refusal or failure to be announced.
-struct Pending {
-    app: Arc<Application>,
-    change: Change,
-    kind: Kind,
-    trouble: Trouble,
-}
-
-fn trouble_of(app: &Arc<Application>, image: &ImageReport) -> Option<Pending> {
-    let trouble = image.trouble.clone()?;
-    let kind = if image.state == State::Refused { Kind::Refused } else { Kind::Failed };
-    let old = image.decision.as_ref().map(|d| d.old.clone()).unwrap_or_default();
-    let change = held_change(image, image.image.image.tag.as_deref().unwrap_or_default(), &old);
-    Some(Pending { app: app.clone(), change, kind, trouble })
-}
-
-fn pushed_troubles(planned: &Planned, outcomes: &[Outcome]) -> Vec<Pending> {
-    let mut pending = Vec::new();
-    for (unit, outcome) in planned.plan.units.iter().zip(outcomes) {
-        let (kind, reason, text) = match outcome {
-            Outcome::Refused(reason, text) => (Kind::Refused, *reason, text),
-            Outcome::Failed(reason, text) => (Kind::Failed, *reason, text),
-            Outcome::Committed(_) | Outcome::AlreadySo => continue,
-        };
-        for change in &unit.changes {
-            let trouble = Trouble { kind: reason, text: text.clone() };
-            pending.push(Pending { app: unit.app.clone(), change: change.clone(), kind, trouble });
-        }
-    }
-    pending
-}
-
-fn patched_trouble(looked: &Looked, trouble: Trouble) -> Pending {
-    let change = looked.survey.parameters.iter().flat_map(|p| p.changes.iter()).next().cloned();
-    let change = change.unwrap_or_else(|| held_change(&looked.survey.images[0], "", ""));
-    Pending { app: looked.app.clone(), change, kind: Kind::Failed, trouble }
-}
-
-/// `refused` and `failed` once per cause until `recovered`, also over restarts.
-async fn announce_troubles(world: &World, books: &Books, pending: Vec<Pending>, looked: &[Looked]) {
-    let Some(store) = &world.store else { return };
-    let at = Timestamp::now();
-    let known = match store.texts(ANNOUNCED).await {
-        Ok(known) => known,
-        Err(error) => {
-            tracing::warn!("failures are not announced: {error}");
-            return;
-        }
-    };
-    let mut subjects: BTreeMap<String, (Event, u32)> = BTreeMap::new();
-    for item in pending {
-        let alias = item.change.new.alias_text();
-        let subject = if SHARED.contains(&item.trouble.kind) {
-            format!("host|{}|{}", item.trouble.kind, item.trouble.text)
-        } else {
-            format!("{}|{alias}|{}|{}", item.app.key, item.change.new.full_name(), item.trouble.kind)
-        };
-        let make = || {
-            let (kind, text) = (item.trouble.kind, &item.trouble.text);
-            let mut event = report::refused(&item.app, &item.change, item.kind, kind, text, at);
-            event.id = Event::id_of(&event.app_uid, &subject, item.kind, &event.old, &event.new, &at.to_string());
-            (event, 0)
-        };
-        subjects.entry(subject.clone()).or_insert_with(make).1 += 1;
-    }
-    for (subject, (event, count)) in &subjects {
-        let key = format!("{ANNOUNCED}{subject}");
-        if known.contains_key(&key) || !books.ripe(subject, &event.reason) {
-            continue;
-        }
-        let event = Event { count: *count, ..event.clone() };
-        if store.append(vec![event.clone()]).await.is_ok() {
-            let value = super::follower::encode(&event);
-            if let Err(error) = store.set_text(&key, &value).await {
-                tracing::warn!("a failure may be announced again: {error}");
-            }
-        }
-    }
-    recover(world, books, &known, &subjects, looked, at).await;
-}
-
-/// Causes that were announced and are gone for every Application of this round.
-async fn recover(
-    world: &World,
-    books: &Books,
-    known: &BTreeMap<String, String>,
-    subjects: &BTreeMap<String, (Event, u32)>,
-    looked: &[Looked],
-    at: Timestamp,
-) {
-    let Some(store) = &world.store else { return };
-    for (key, value) in known {
-        let subject = &key[ANNOUNCED.len()..];
-        let Some(original) = super::follower::decode(value) else { continue };
-        let seen = looked.iter().any(|looked| looked.app.key == original.app);
-        if subjects.contains_key(subject) || !seen {
-            continue;
-        }
-        let lasted = at.duration_since(original.at);
-        let event = Event {
-            id: Event::id_of(&original.app_uid, subject, Kind::Recovered, &original.old, &original.new, &original.id),
-            kind: Kind::Recovered,
-            at,
-            message: format!("after {} s: {}", lasted.as_secs(), original.message),
-            ..original
-        };
-        if store.append(vec![event]).await.is_ok()
-            && let Err(error) = store.remove_text(key).await
-        {
-            tracing::warn!("a recovery may be announced again: {error}");
-        }
-        books.since.lock().unwrap_or_else(|e| e.into_inner()).remove(subject);
-    }
-    let mut since = books.since.lock().unwrap_or_else(|e| e.into_inner());
-    since.retain(|_, (_, last)| last.elapsed() < Duration::from_secs(86_400));
 }

@@ -20,6 +20,7 @@ use crate::core::problem::Problem;
 
 pub mod aftermath;
 pub mod annotator;
+mod announce;
 pub mod command;
 pub mod commits;
 pub mod committer;

@@ -193,8 +193,13 @@ fn compare(wanted: &BTreeSet<Event>, arrived: &[Accepted], killed: &[SystemTime]
         for pair in copies.windows(2) {
             let ((first, _), (_, marked)) = (pair[0], pair[1]);
             repeats += 1;
-            // The call that brought the first copy was open when the process died.
-            let inside = killed.iter().any(|at| *at >= first && at.duration_since(first).is_ok_and(|d| d < INSIDE));
+            // The call that brought the first copy was open when the process died; on a busy machine the receiver may
+            // note it a moment after the death of its sender.
+            let near = |at: &SystemTime| match at.duration_since(first) {
+                Ok(after) => after < INSIDE,
+                Err(before) => before.duration() < INSIDE,
+            };
+            let inside = killed.iter().any(near);
             assert!(marked && inside, "{event:?} came again, marked {marked}: {copies:?}; LYNCEUS_SEED={seed}");
         }
     }
