@@ -6,7 +6,7 @@ use super::machine::{Failure, Machine, Run, Stop, fail, place};
 use super::operators::{Op, described, nil_list};
 use crate::core::problem::nearest;
 use crate::core::value::time::Moment;
-use crate::core::value::{CallError, Func, IntKind, ListKind, Map, MapKind, Param, Value};
+use crate::core::value::{CallError, Func, ListKind, Map, MapKind, Param, Value};
 
 impl Machine<'_> {
     /// Calls what `callee` gives.
@@ -57,22 +57,7 @@ fn prepare(func: &Func, values: &mut [Value], typed: bool) -> Op<()> {
             *value = zero(*param);
             continue;
         }
-        let fits = match (param, &*value) {
-            (Param::Any, _)
-            | (Param::Text, Value::Str(_))
-            | (Param::Int, Value::Int(IntKind::Int, _))
-            | (Param::Int64, Value::Int(IntKind::Int64, _))
-            | (Param::Float, Value::Float(_))
-            | (Param::Bool, Value::Bool(_))
-            | (Param::Time, Value::Time(_))
-            | (Param::Duration, Value::Duration(_)) => true,
-            (Param::Map, Value::Map(map)) => map.kind == MapKind::Any,
-            (Param::List, Value::List(list)) => list.kind == ListKind::Any,
-            (Param::TextList, Value::List(list)) => list.kind == ListKind::Text,
-            (Param::Object(name), Value::Object(object)) => object.type_name() == *name,
-            _ => false,
-        };
-        if !fits {
+        if !param.accepts(value) {
             return Err(format!("argument {} of `{}` cannot be {}", i + 1, func.name, described(value)));
         }
     }

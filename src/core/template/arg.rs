@@ -1,6 +1,6 @@
 //! Arguments of functions and methods: what Go checks and converts before a call.
 
-use crate::core::value::{IntKind, ListKind, MapKind, Param, Value, type_name};
+use crate::core::value::{Param, Value, type_name};
 
 use super::exec::{Result, Run};
 use super::functions::P;
@@ -102,7 +102,7 @@ impl<'t> Run<'t> {
             Val::Missing if can_be_nil(param) => Ok(Value::Nil),
             Val::Missing => self.stop(node, format!("invalid value; expected {}", typed.type_name())),
             Val::Boxed(value) | Val::Plain(value) => {
-                if assignable(&value, typed) {
+                if typed.accepts(&value) {
                     return Ok(value);
                 }
                 let got = if value.is_nil() { "interface {}".to_owned() } else { type_name(&value) };
@@ -122,24 +122,6 @@ fn can_be_nil(param: P) -> bool {
     }
 }
 
-fn assignable(value: &Value, param: Param) -> bool {
-    match (param, value) {
-        (Param::Any, _) => true,
-        (Param::Text, Value::Str(_))
-        | (Param::Int, Value::Int(IntKind::Int, _))
-        | (Param::Int64, Value::Int(IntKind::Int64, _))
-        | (Param::Float, Value::Float(_))
-        | (Param::Bool, Value::Bool(_))
-        | (Param::Time, Value::Time(_))
-        | (Param::Duration, Value::Duration(_)) => true,
-        (Param::Map, Value::Map(map)) => map.kind == MapKind::Any,
-        (Param::List, Value::List(list)) => list.kind == ListKind::Any,
-        (Param::TextList, Value::List(list)) => list.kind == ListKind::Text,
-        (Param::Object(name), Value::Object(object)) => object.type_name() == name,
-        _ => false,
-    }
-}
-
 /// What `call` does to an argument: nil becomes the nil of its type, integers take any integer type.
 pub(super) fn prepare(value: &Value, param: Param) -> std::result::Result<Value, String> {
     if value.is_nil() {
@@ -148,7 +130,7 @@ pub(super) fn prepare(value: &Value, param: Param) -> std::result::Result<Value,
         }
         return Err(format!("value is nil; should be of type {}", param.type_name()));
     }
-    if assignable(value, param) {
+    if param.accepts(value) {
         return Ok(value.clone());
     }
     match (param, value) {

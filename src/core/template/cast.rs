@@ -115,18 +115,9 @@ pub(super) fn kind_name(value: &Value) -> &'static str {
     match value {
         Value::Nil => "invalid",
         Value::Bool(_) => "bool",
-        Value::Int(kind, _) => match kind {
-            IntKind::Int | IntKind::Month | IntKind::Weekday => "int",
-            IntKind::Int8 => "int8",
-            IntKind::Int16 => "int16",
-            IntKind::Int32 => "int32",
-            IntKind::Int64 => "int64",
-            IntKind::Uint => "uint",
-            IntKind::Uint8 => "uint8",
-            IntKind::Uint16 => "uint16",
-            IntKind::Uint32 => "uint32",
-            IntKind::Uint64 => "uint64",
-        },
+        // Months and weekdays are of types of their own, and of kind int.
+        Value::Int(IntKind::Month | IntKind::Weekday, _) => "int",
+        Value::Int(kind, _) => kind.type_name(),
         Value::Float(_) => "float64",
         Value::Complex(..) => "complex128",
         Value::Str(_) => "string",

@@ -103,7 +103,7 @@ pub fn type_name(value: &Value) -> String {
     match value {
         Value::Nil => "<nil>",
         Value::Bool(_) => "bool",
-        Value::Int(kind, _) => int_type(*kind),
+        Value::Int(kind, _) => kind.type_name(),
         Value::Float(_) => "float64",
         Value::Complex(..) => "complex128",
         Value::Str(_) => "string",
@@ -129,24 +129,46 @@ pub fn type_name(value: &Value) -> String {
     .to_owned()
 }
 
-fn int_type(kind: IntKind) -> &'static str {
-    match kind {
-        IntKind::Int => "int",
-        IntKind::Int8 => "int8",
-        IntKind::Int16 => "int16",
-        IntKind::Int32 => "int32",
-        IntKind::Int64 => "int64",
-        IntKind::Uint => "uint",
-        IntKind::Uint8 => "uint8",
-        IntKind::Uint16 => "uint16",
-        IntKind::Uint32 => "uint32",
-        IntKind::Uint64 => "uint64",
-        IntKind::Month => "time.Month",
-        IntKind::Weekday => "time.Weekday",
+impl IntKind {
+    /// The Go type name.
+    pub fn type_name(self) -> &'static str {
+        match self {
+            IntKind::Int => "int",
+            IntKind::Int8 => "int8",
+            IntKind::Int16 => "int16",
+            IntKind::Int32 => "int32",
+            IntKind::Int64 => "int64",
+            IntKind::Uint => "uint",
+            IntKind::Uint8 => "uint8",
+            IntKind::Uint16 => "uint16",
+            IntKind::Uint32 => "uint32",
+            IntKind::Uint64 => "uint64",
+            IntKind::Month => "time.Month",
+            IntKind::Weekday => "time.Weekday",
+        }
     }
 }
 
 impl Param {
+    /// Whether a value may be passed without a conversion. Nil is no value of any type but `interface {}` here.
+    pub fn accepts(self, value: &Value) -> bool {
+        match (self, value) {
+            (Param::Any, _)
+            | (Param::Text, Value::Str(_))
+            | (Param::Int, Value::Int(IntKind::Int, _))
+            | (Param::Int64, Value::Int(IntKind::Int64, _))
+            | (Param::Float, Value::Float(_))
+            | (Param::Bool, Value::Bool(_))
+            | (Param::Time, Value::Time(_))
+            | (Param::Duration, Value::Duration(_)) => true,
+            (Param::Map, Value::Map(map)) => map.kind == MapKind::Any,
+            (Param::List, Value::List(list)) => list.kind == ListKind::Any,
+            (Param::TextList, Value::List(list)) => list.kind == ListKind::Text,
+            (Param::Object(name), Value::Object(object)) => object.type_name() == name,
+            _ => false,
+        }
+    }
+
     /// The Go type name, for error texts.
     pub fn type_name(self) -> &'static str {
         match self {
