@@ -19,7 +19,7 @@ lint: ## format, lints, documentation
 
 N ?= 200
 SEED ?=
-kill: ## the kill test with N kills: `make kill N=1000`
+kill: ## the kill tests, N kills of each half: `make kill N=1000`
 	@tests/setup
 	LYNCEUS_KILLS=$(N) LYNCEUS_SEED=$(SEED) cargo test --test it -- kill --nocapture
 

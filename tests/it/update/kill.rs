@@ -179,9 +179,9 @@ impl Blow {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn inv_1_git_15_kills_of_the_image_half_lose_and_repeat_nothing() {
-    let kills = number("LYNCEUS_KILLS").map_or(20, |kills| kills.div_ceil(2));
+    let kills = number("LYNCEUS_KILLS").unwrap_or(20);
     let seed = number("LYNCEUS_SEED").unwrap_or_else(|| fastrand::u64(..));
-    println!("kills of the image half: LYNCEUS_KILLS={} LYNCEUS_SEED={seed}", kills * 2);
+    println!("kills of the image half: LYNCEUS_KILLS={kills} LYNCEUS_SEED={seed}");
     let mut random = fastrand::Rng::with_seed(seed);
     let (load, house) = prepared().await;
     let mut tasks = tokio::task::JoinSet::new();
