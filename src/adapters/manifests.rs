@@ -50,10 +50,9 @@ impl Read {
         if !text.contains("argoproj.io") {
             return;
         }
-        match yaml::all(text) {
-            Ok(documents) => documents.into_iter().for_each(|document| self.document(file, document)),
-            Err(problem) => self.problems.push(problem.in_object(file)),
-        }
+        let (documents, problems) = yaml::each(text);
+        documents.into_iter().for_each(|document| self.document(file, document));
+        self.problems.extend(problems.into_iter().map(|problem| problem.in_object(file)));
     }
 }
 
@@ -80,13 +79,13 @@ pub fn from_directory(folder: &Path) -> Result<Read, Problem> {
     Ok(read)
 }
 
-/// Every document of every manifest below a directory, with its file; unreadable files are left out.
+/// Every document of every manifest below a directory, with its file; unreadable ones are left out.
 pub fn documents(folder: &Path) -> Result<Vec<(String, Json)>, Problem> {
     let mut found = Vec::new();
     for file in files(folder)? {
         let Ok(text) = std::fs::read_to_string(&file) else { continue };
         let name = file.display().to_string();
-        found.extend(yaml::all(&text).unwrap_or_default().into_iter().map(|document| (name.clone(), document)));
+        found.extend(yaml::each(&text).0.into_iter().map(|document| (name.clone(), document)));
     }
     Ok(found)
 }

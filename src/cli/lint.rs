@@ -82,13 +82,8 @@ impl Found {
     }
 
     fn documents(&mut self, file: &str, text: &str) {
-        let documents = match documents::all(text) {
-            Ok(documents) => documents,
-            Err(problem) => {
-                self.problems.push(problem.in_object(file));
-                return;
-            }
-        };
+        let (documents, problems) = documents::each(text);
+        self.problems.extend(problems.into_iter().map(|problem| problem.in_object(file)));
         for document in documents {
             let kind = document["kind"].as_str().unwrap_or_default();
             match kind {

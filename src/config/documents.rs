@@ -10,8 +10,41 @@ use serde_json::Value as Json;
 use super::secret::Secret;
 use crate::core::problem::Problem;
 
-/// All documents of a YAML or JSON text as JSON; `List` objects are opened. A text that is not readable is a problem
-/// with its position.
+/// The readable documents of a YAML or JSON text, and a problem with its position for each other: a broken document
+/// costs none of its neighbours.
+pub fn each(text: &str) -> (Vec<Json>, Vec<Problem>) {
+    let whole = match all(text) {
+        Ok(documents) => return (documents, Vec::new()),
+        Err(problem) => problem,
+    };
+    let (mut found, mut problems) = (Vec::new(), Vec::new());
+    for document in split(text) {
+        match all(&document) {
+            Ok(documents) => found.extend(documents),
+            Err(problem) => problems.push(problem),
+        }
+    }
+    if problems.is_empty() {
+        problems.push(whole);
+    }
+    (found, problems)
+}
+
+/// A text cut before its document markers, each piece with the empty lines in front that keep its line numbers.
+/// `---` at the start of a line is a marker even inside a block scalar or brackets (YAML 1.2, 9.1.2).
+fn split(text: &str) -> Vec<String> {
+    let mut pieces = vec![String::new()];
+    for (number, line) in text.split_inclusive('\n').enumerate() {
+        if line.strip_prefix("---").is_some_and(|rest| rest.is_empty() || rest.starts_with([' ', '\t', '\r', '\n'])) {
+            pieces.push("\n".repeat(number));
+        }
+        pieces.last_mut().expect("there is always one").push_str(line);
+    }
+    pieces
+}
+
+/// All documents of a YAML or JSON text as JSON; `List` objects are opened. A text of which a part is not readable is
+/// a problem with its position.
 pub fn all(text: &str) -> Result<Vec<Json>, Problem> {
     let options = serde_saphyr::options! {
         duplicate_keys: serde_saphyr::options::DuplicateKeyPolicy::LastWins,
@@ -100,7 +133,22 @@ mod tests {
         assert_eq!(secrets["t"], b"hi");
         assert_eq!(secrets["u"], b"x");
         assert!(!secrets.contains_key("bad"));
+        assert_eq!(each(text), (all(text).unwrap(), Vec::new()));
         let problem = all("a: [1\nb: 2").unwrap_err();
         assert!(problem.line.is_some(), "{problem}");
+    }
+
+    #[test]
+    fn a_broken_document_costs_none_of_its_neighbours() {
+        for (text, kinds, lines) in [
+            ("kind: A\n---\nkind: [\n---\nkind: B\n", vec!["A", "B"], vec![3]),
+            ("kind: [\n---\nkind: B\n--- # c\nkind: {\n", vec!["B"], vec![1, 5]),
+            ("--- \nkind: A\ntext: |\n  ---\n  x\n---\r\nkind: B\n---\n\tx: [\n", vec!["A", "B"], vec![9]),
+            ("kind: [", vec![], vec![1]),
+        ] {
+            let (found, problems) = each(text);
+            assert_eq!(found.iter().map(|d| d["kind"].as_str().unwrap()).collect::<Vec<_>>(), kinds, "{text}");
+            assert_eq!(problems.iter().map(|p| p.line.unwrap()).collect::<Vec<_>>(), lines, "{text}: {problems:?}");
+        }
     }
 }
