@@ -23,7 +23,8 @@ kill: ## the kill tests, N kills of each half: `make kill N=1000`
 	@tests/setup
 	LYNCEUS_KILLS=$(N) LYNCEUS_SEED=$(SEED) cargo test --test it -- kill --nocapture
 
-SIZES ?= 200 2000
-bench: ## memory and start-up at SIZES Applications on a real kube-apiserver: `make bench SIZES=10000`
+SIZES ?=
+ONLY ?=
+bench: ## the figures, on real parts: `make bench ONLY="wave memory" SIZES=10000`
 	@tests/setup
-	cargo bench --bench watch -- $(SIZES)
+	cargo bench --bench figures -- $(ONLY) $(SIZES)

@@ -151,13 +151,34 @@ impl House {
             Some(Process::start_with(&name, self.folder.path(), Path::new(PROGRAM), &arguments, &environment));
     }
 
-    /// Resident memory of the running daemon in KiB, as the kernel counts it.
-    pub fn resident_kib(&self) -> u64 {
+    /// Memory of the running daemon in KiB, as the kernel counts it: `VmRSS:` resident now, `VmHWM:` at most.
+    pub fn memory_kib(&self, field: &str) -> u64 {
         let running = self.running.lock().unwrap();
         let id = running.process.as_ref().expect("it runs").id();
         let status = std::fs::read_to_string(format!("/proc/{id}/status")).expect("its status");
-        let line = status.lines().find(|line| line.starts_with("VmRSS:")).expect("its size");
+        let line = status.lines().find(|line| line.starts_with(field)).expect("its size");
         line.split_whitespace().nth(1).and_then(|kib| kib.parse().ok()).expect("a number")
+    }
+
+    /// Processor time the running daemon has used, in seconds.
+    pub fn cpu_seconds(&self) -> f64 {
+        let running = self.running.lock().unwrap();
+        let Some(process) = running.process.as_ref() else { return 0.0 };
+        let Ok(stat) = std::fs::read_to_string(format!("/proc/{}/stat", process.id())) else { return 0.0 };
+        // Behind the name, which may hold anything: field 3 is the first; user and system time are fields 14 and 15, in
+        // hundredths of a second.
+        let fields: Vec<&str> = stat.rsplit_once(") ").map(|(_, rest)| rest.split(' ').collect()).unwrap_or_default();
+        let ticks = |field: usize| fields.get(field - 3).and_then(|text| text.parse::<f64>().ok()).unwrap_or(0.0);
+        (ticks(14) + ticks(15)) / 100.0
+    }
+
+    /// Bytes the running daemon has written to disk.
+    pub fn disk_writes(&self) -> u64 {
+        let running = self.running.lock().unwrap();
+        let id = running.process.as_ref().expect("it runs").id();
+        let counts = std::fs::read_to_string(format!("/proc/{id}/io")).expect("its counters");
+        let line = counts.lines().find_map(|line| line.strip_prefix("write_bytes: ")).expect("written bytes");
+        line.parse().expect("a number")
     }
 
     /// Kills it at once (SIGKILL), if it runs.

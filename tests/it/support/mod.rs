@@ -2,6 +2,7 @@
 //! process and gone with it.
 #![allow(dead_code, unused_imports)] // each suite uses its own part of this
 
+pub mod api_front;
 pub mod control_plane;
 pub mod counting;
 pub mod front;
