@@ -39,6 +39,8 @@ const DRAIN: Duration = Duration::from_secs(8);
 const LONGEST_SLEEP: Duration = Duration::from_secs(30);
 /// How often what is past its time is forgotten (OUT-09, SL-05, EVT-5).
 const CLEAN_EVERY: Duration = Duration::from_secs(3600);
+/// Rows that are read for one look at the outbox, beside those that are being sent.
+const LOOK: usize = 8;
 /// The wait after the store failed.
 const STORE_PAUSE: Duration = Duration::from_secs(1);
 
@@ -237,8 +239,9 @@ impl Executor {
         let clock = self.parts.clock;
         while !stop.is_cancelled() && self.lanes.has_room() {
             let skip = self.lanes.skip(&self.services, clock.elapsed());
-            // Rows in flight whose `sending` is not written yet are among them; so many more are asked for.
-            let limit = self.parts.caps.process + self.in_flight.len();
+            // Few at a time, as most often one place has become free; as long as some start there is another look. Rows
+            // in flight whose `sending` is not written yet are among them, so many more are asked for.
+            let limit = LOOK + self.in_flight.len();
             let rows = self.parts.store.due(clock.now(), limit, skip).await?;
             let mut started = 0;
             for row in rows {
