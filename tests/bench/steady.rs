@@ -6,14 +6,14 @@ use std::time::Duration;
 use lynceus::demo::inbox::{Inbox, Manners};
 
 use crate::sample;
-use crate::support::api_front::counting_api;
+use crate::support::api_front::ApiFront;
 use crate::support::control_plane::ControlPlane;
 
 pub async fn measure(size: usize) {
     let seconds = std::env::var("STEADY_SECONDS").ok().and_then(|text| text.parse().ok()).unwrap_or(600);
     let inbox = Inbox::start(Manners::default()).await.expect("a receiver");
-    let (front, calls) = counting_api(ControlPlane::get().await.port()).await;
-    let (ns, house) = sample::installed_through("steady", front.address().port(), &["--images=off"]).await;
+    let front = ApiFront::start(ControlPlane::get().await.port()).await;
+    let (ns, house) = sample::installed_through("steady", front.port(), &["--images=off"]).await;
     sample::configure(&ns, &sample::configuration(&[("hook", &inbox)])).await;
     // Nobody is told anything, all is evaluated.
     sample::create(&ns, size, |_| vec![("on-failed.hook".to_owned(), "")]).await;
@@ -21,11 +21,11 @@ pub async fn measure(size: usize) {
     house.until("all are watched", |status| status["applications"]["watched"] == size).await;
     tokio::time::sleep(Duration::from_secs(20)).await;
     let counted = || (house.log().lines().count(), house.disk_writes(), house.cpu_seconds());
-    calls.lock().unwrap().clear();
+    front.calls();
     let before = counted();
     tokio::time::sleep(Duration::from_secs(seconds)).await;
     let after = counted();
-    let calls: Vec<String> = std::mem::take(&mut *calls.lock().unwrap());
+    let calls = front.calls();
     let watches = calls.iter().filter(|call| call.contains("watch=")).count();
     println!(
         "{size} Applications for {seconds} s: {} API requests beside {watches} renewed watches, {} log lines, {} bytes \

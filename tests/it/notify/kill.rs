@@ -1,5 +1,5 @@
-//! Kills of the notification half: Applications flip without a pause, the daemon dies at random moments and inside of
-//! sends, and is started again in place. At the end what had to be sent is compared with what arrived: nothing lost,
+//! Kills of the notification half: Applications flip without a pause, the daemon dies at random moments, inside of
+//! sends, around the patch of an annotation and at the kernel's door, and is started again in place. At the end what had to be sent is compared with what arrived: nothing lost,
 //! nothing invented, a second copy only where a kill landed inside a send, and then it says so.
 //! `LYNCEUS_KILLS` sets how many (20), `LYNCEUS_SEED` replays a run.
 
@@ -12,6 +12,8 @@ use lynceus::demo::inbox::{Accepted, Fault, Inbox, Item};
 use serde_json::json;
 
 use super::stage::*;
+use crate::support::api_front::{ApiFront, Moment};
+use crate::support::control_plane::ControlPlane;
 
 const APPLICATIONS: usize = 8;
 
@@ -83,34 +85,108 @@ async fn flip(stage: &Stage, app: String, seed: u64, stop: &AtomicBool) -> Vec<E
     wanted
 }
 
-/// Kills once, as the dice say; gives what it was.
-async fn kill(stage: &Stage, random: &mut fastrand::Rng) -> &'static str {
-    let receiver = if random.bool() { &stage.slack } else { &stage.hook };
-    let fault = match random.u8(0..4) {
-        0 => Some(Fault::Stall),
-        1 => Some(Fault::StallAfterAccepting),
-        _ => None,
-    };
-    let Some(fault) = fault else {
-        if random.bool() {
-            tokio::time::sleep(Duration::from_millis(random.u64(0..400))).await;
-            stage.house.kill();
-            return "any time";
+/// Where the daemon dies. All but the first are moments that a peer or the kernel sees.
+#[derive(Clone, Copy, Debug)]
+enum Blow {
+    AtAnyTime,
+    /// Right behind a receiver's answer: it has arrived, and may not be recorded.
+    AfterAnAnswer,
+    /// A receiver has read the message and does not accept it.
+    BeforeItIsAccepted,
+    /// A receiver has accepted and does not answer.
+    BeforeItIsAnswered,
+    /// The state annotation is to be patched.
+    Annotation(Moment),
+    /// A life that ends at one of the daemon's calls of the kernel: made durable, sent.
+    AtCall(&'static str, u32),
+}
+
+/// What makes a commit durable.
+const SYNCS: &str = "fdatasync,fsync";
+
+/// What brings bytes to a peer.
+const SENDS: &str = "sendto,sendmsg,writev";
+
+/// How long a life may take to come to its end; then it is ended as it is.
+const LIFE: Duration = Duration::from_secs(10);
+
+impl Blow {
+    fn draw(random: &mut fastrand::Rng) -> Blow {
+        match random.u8(0..10) {
+            0 => Blow::AtAnyTime,
+            1 => Blow::AfterAnAnswer,
+            2 | 3 => Blow::BeforeItIsAccepted,
+            4 | 5 => Blow::BeforeItIsAnswered,
+            6 => Blow::Annotation(Moment::Before),
+            7 => Blow::Annotation(Moment::After),
+            8 => Blow::AtCall(SYNCS, random.u32(1..60)),
+            _ => Blow::AtCall(SENDS, random.u32(1..60)),
         }
-        // Right behind an answer: it has arrived, and may not be recorded.
-        let before = receiver.accepted().len();
-        receiver.wait(Duration::from_secs(3), |accepted, _| accepted.len() > before).await;
-        tokio::time::sleep(Duration::from_micros(random.u64(0..3000))).await;
-        stage.house.kill();
-        return "after an answer";
-    };
-    let name = if fault == Fault::Stall { "before it is accepted" } else { "accepted, not answered" };
-    let before = receiver.calls();
-    receiver.script([fault]);
-    let called = receiver.wait(Duration::from_secs(10), |_, calls| calls > before).await;
-    tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Blow::AtAnyTime => "at any time",
+            Blow::AfterAnAnswer => "after an answer",
+            Blow::BeforeItIsAccepted => "before it is accepted",
+            Blow::BeforeItIsAnswered => "accepted, not answered",
+            Blow::Annotation(Moment::Before) => "before an annotation",
+            Blow::Annotation(Moment::After) => "after an annotation",
+            Blow::AtCall(SYNCS, _) => "before a sync of the disk",
+            Blow::AtCall(..) => "before a send",
+        }
+    }
+
+    /// Kills and starts again; gives the moments of death, and whether the moment asked for came.
+    async fn strike(self, stage: &Arc<Stage>, front: &ApiFront, random: &mut fastrand::Rng) -> (Vec<SystemTime>, bool) {
+        let mut came = true;
+        let receiver = if random.bool() { &stage.slack } else { &stage.hook };
+        match self {
+            Blow::AtAnyTime => tokio::time::sleep(Duration::from_millis(random.u64(0..400))).await,
+            Blow::AfterAnAnswer => {
+                let before = receiver.accepted().len();
+                came = receiver.wait(Duration::from_secs(3), |accepted, _| accepted.len() > before).await;
+                tokio::time::sleep(Duration::from_micros(random.u64(0..3000))).await;
+            }
+            Blow::BeforeItIsAccepted | Blow::BeforeItIsAnswered => {
+                let before = receiver.calls();
+                let accepts = matches!(self, Blow::BeforeItIsAnswered);
+                receiver.script([if accepts { Fault::StallAfterAccepting } else { Fault::Stall }]);
+                came = receiver.wait(LIFE, |_, calls| calls > before).await;
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+            Blow::Annotation(moment) => {
+                let victim = stage.clone();
+                front.trap(|call| call.starts_with("PATCH"), moment, move || victim.house.kill());
+                came = ended(stage).await;
+            }
+            Blow::AtCall(calls, count) => {
+                stage.house.kill();
+                let first = SystemTime::now();
+                stage.house.launch_to_die_at(calls, count);
+                came = ended(stage).await;
+                return (vec![first, dead(stage).await], came);
+            }
+        }
+        (vec![dead(stage).await], came)
+    }
+}
+
+/// Waits for the end of this life, not for ever; whether it came.
+async fn ended(stage: &Stage) -> bool {
+    let start = std::time::Instant::now();
+    while !stage.house.ended() && start.elapsed() < LIFE {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    stage.house.ended()
+}
+
+/// It is dead now, and lives again.
+async fn dead(stage: &Stage) -> SystemTime {
     stage.house.kill();
-    if called { name } else { "nothing was sent in time" }
+    let at = SystemTime::now();
+    stage.house.start().await;
+    at
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -120,7 +196,8 @@ async fn out_01_out_03_lan_07_kills_lose_nothing_and_repeats_say_so() {
     let seed = variable("LYNCEUS_SEED").unwrap_or_else(|| fastrand::u64(..));
     println!("LYNCEUS_KILLS={kills} LYNCEUS_SEED={seed}");
     let mut random = fastrand::Rng::with_seed(seed);
-    let stage = Arc::new(Stage::new("kills").await);
+    let front = ApiFront::start(ControlPlane::get().await.port()).await;
+    let stage = Arc::new(Stage::through("kills", front.port()).await);
     let mut config = stage.services();
     config.insert("template.x".into(), TEMPLATE.into());
     for (name, phase) in [("on-bad", "Failed"), ("on-good", "Succeeded")] {
@@ -151,10 +228,11 @@ async fn out_01_out_03_lan_07_kills_lose_nothing_and_repeats_say_so() {
         lives.push(tokio::spawn(async move { flip(&stage, name, seed, &stop).await }));
     }
     let (mut killed, mut kinds) = (Vec::new(), BTreeMap::<&str, u32>::new());
-    for _ in 0..kills {
-        *kinds.entry(kill(&stage, &mut random).await).or_default() += 1;
-        killed.push(SystemTime::now());
-        stage.house.start().await;
+    while killed.len() < kills as usize {
+        let blow = Blow::draw(&mut random);
+        let (deaths, came) = blow.strike(&stage, &front, &mut random).await;
+        *kinds.entry(if came { blow.name() } else { "somewhere else" }).or_default() += 1;
+        killed.extend(deaths);
     }
     stop.store(true, Ordering::Relaxed);
     let mut wanted = BTreeSet::new();

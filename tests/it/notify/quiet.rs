@@ -5,15 +5,15 @@ use std::time::Duration;
 use serde_json::json;
 
 use super::stage::*;
-use crate::support::api_front::counting_api;
+use crate::support::api_front::ApiFront;
 use crate::support::control_plane::ControlPlane;
 use crate::support::wait_for;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn obs_01_wrb_06_two_hundred_applications_at_rest_cost_nothing() {
     const APPLICATIONS: usize = 200;
-    let (front, calls) = counting_api(ControlPlane::get().await.port()).await;
-    let stage = Stage::through("quiet", front.address().port()).await;
+    let front = ApiFront::start(ControlPlane::get().await.port()).await;
+    let stage = Stage::through("quiet", front.port()).await;
     stage.configure(&stage.services()).await;
     stage.secret(&[("slack-token", "xoxb-1")]).await;
     let subscribed = [("on-sync-failed.slack", "alerts"), ("on-sync-failed.hook", "")];
@@ -34,16 +34,16 @@ async fn obs_01_wrb_06_two_hundred_applications_at_rest_cost_nothing() {
     // One of them is told of, so that every part has worked; then all comes to rest.
     stage.ns.patch(ARGO, "Application", "app-000", &json!({ "status": synced("Failed", "def456") })).await;
     house.until("both are told", |s| s["outbox"] == json!({ "done": 2 })).await;
-    let patched = || async { calls.lock().unwrap().iter().any(|call| call.starts_with("PATCH")).then_some(()) };
+    let patched = || async { (front.count(|call| call.starts_with("PATCH")) > 0).then_some(()) };
     wait_for("the annotation is written", PATIENCE, patched).await;
     house.until("it greets", |_| house.log().contains(" applications, ")).await;
 
     // How long it is quiet is what is measured here.
     tokio::time::sleep(Duration::from_secs(3)).await;
     let (before, sent) = (house.log(), stage.slack.calls() + stage.hook.calls());
-    calls.lock().unwrap().clear();
+    front.calls();
     tokio::time::sleep(Duration::from_secs(20)).await;
-    let calls: Vec<String> = std::mem::take(&mut *calls.lock().unwrap());
+    let calls = front.calls();
     let unwanted: Vec<&String> = calls.iter().filter(|call| !call.contains("watch=")).collect();
     assert!(unwanted.is_empty(), "{unwanted:?}");
     assert!(calls.len() < 10, "{calls:?}");

@@ -133,6 +133,19 @@ impl House {
 
     /// Starts the daemon and waits for nothing.
     pub fn launch(&self) {
+        self.launch_under(&[]);
+    }
+
+    /// Starts the daemon; the kernel kills it where a thread of it makes the `count`th of these calls
+    /// (`fdatasync,fsync`), before the call is carried out.
+    pub fn launch_to_die_at(&self, calls: &str, count: u32) {
+        let inject = format!("inject={calls}:signal=KILL:when={count}");
+        // -D: the daemon stays this process's child, the tracer is what stands aside.
+        let tracer = ["strace", "-D", "-f", "--seccomp-bpf", "-qqq", "-o", "/dev/null", "-e", &inject];
+        self.launch_under(&tracer.map(str::to_owned));
+    }
+
+    fn launch_under(&self, wrapper: &[String]) {
         let mut running = self.running.lock().unwrap();
         assert!(running.process.as_ref().is_none_or(Process::ended), "it runs already");
         running.starts += 1;
@@ -147,8 +160,10 @@ impl House {
         let environment: Vec<(&str, &str)> =
             self.environment.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
         let name = format!("lynceus-{}", running.starts);
+        let mut words: Vec<String> = wrapper.iter().cloned().chain([PROGRAM.to_owned()]).chain(arguments).collect();
+        let program = words.remove(0);
         running.process =
-            Some(Process::start_with(&name, self.folder.path(), Path::new(PROGRAM), &arguments, &environment));
+            Some(Process::start_with(&name, self.folder.path(), Path::new(&program), &words, &environment));
     }
 
     /// Memory of the running daemon in KiB, as the kernel counts it: `VmRSS:` resident now, `VmHWM:` at most.

@@ -25,6 +25,9 @@ const PATCHED: &str = "patched";
 /// something else gives each life of the daemon a smaller part of a round.
 const ARRIVES: Duration = Duration::from_secs(180);
 
+/// How long a life may take to come to the call that ends it; then it is ended as it is.
+const LIFE: Duration = Duration::from_secs(10);
+
 /// The daemon ends within this time when it is told to (CYC-3), and the machine may be slow.
 const DRAINS: Duration = Duration::from_secs(12);
 
@@ -124,15 +127,18 @@ enum Blow {
     LongBeforeTheBranchMoves(Duration),
     /// Killed when the branch has moved and the answer is on its way.
     AfterTheBranchMoved,
+    /// Killed, and the life after it ends where it would make something durable for the so-manieth time.
+    AtSync(u32),
 }
 
 impl Blow {
     fn draw(random: &mut fastrand::Rng) -> Blow {
-        match random.u32(0..10) {
+        match random.u32(0..12) {
             0 | 1 => Blow::BeforeTheBranchMoves,
             2 | 3 => Blow::AfterTheBranchMoved,
             4 => Blow::WhileTheBranchMoves,
             6 => Blow::Told(Duration::from_millis(random.u64(0..1000))),
+            10 | 11 => Blow::AtSync(random.u32(1..50)),
             5 => Blow::LongBeforeTheBranchMoves(Duration::from_millis(random.u64(0..1000))),
             _ => Blow::At(Duration::from_millis(random.u64(20..1800))),
         }
@@ -154,6 +160,17 @@ impl Blow {
             house.launch();
             return;
         }
+        if let Blow::AtSync(count) = self {
+            house.kill();
+            house.launch_to_die_at("fdatasync,fsync", count);
+            let start = Instant::now();
+            while !house.ended() && start.elapsed() < LIFE {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+            house.kill();
+            house.launch();
+            return;
+        }
         let struck = Arc::new(AtomicU32::new(0));
         let (victim, seen) = (house.clone(), struck.clone());
         let again = matches!(self, Blow::LongBeforeTheBranchMoves(_));
@@ -168,7 +185,9 @@ impl Blow {
             Blow::BeforeTheBranchMoves => Fault::InsteadOfPush(hook),
             Blow::LongBeforeTheBranchMoves(time) => Fault::BeforePush(hook, time),
             Blow::AfterTheBranchMoved => Fault::AfterPush(hook),
-            Blow::At(_) | Blow::Told(_) | Blow::WhileTheBranchMoves => Fault::BeforePush(hook, Duration::ZERO),
+            Blow::At(_) | Blow::Told(_) | Blow::AtSync(_) | Blow::WhileTheBranchMoves => {
+                Fault::BeforePush(hook, Duration::ZERO)
+            }
         });
         wait_for("a push leaves", ARRIVES, || async { (struck.load(Ordering::SeqCst) > 0).then_some(()) }).await;
         if !again {
