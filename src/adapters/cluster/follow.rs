@@ -3,7 +3,7 @@
 //! reader of watch events needs `type` before `object`, which JSON does not promise; ours does not.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use futures::stream::{self, BoxStream};
 use futures::{Stream, StreamExt};
@@ -12,6 +12,7 @@ use kube::core::{ApiResource, Request, Status};
 use kube::{Api, Client};
 use serde::Deserialize;
 use serde_json::value::RawValue;
+use tokio::time::Instant;
 use tokio_util::codec::{FramedRead, LinesCodec};
 use tokio_util::compat::FuturesAsyncReadCompatExt;
 
@@ -24,6 +25,9 @@ const PAGE: u32 = 100;
 
 /// The server ends a watch after this time; silence for longer means that the connection is dead.
 const WATCH_SECONDS: u32 = 290;
+
+/// A server that sends bookmarks sends one about every minute; silence for two of them means the same, sooner.
+const TWO_BOOKMARKS: Duration = Duration::from_secs(150);
 
 /// Waits between attempts to list or watch.
 const PAUSE: Backoff =
@@ -73,7 +77,15 @@ type Lines = BoxStream<'static, Option<String>>;
 enum Phase {
     List { page: Option<String> },
     Start { version: String },
-    Watch { version: String, lines: Lines, since: Instant },
+    Watch { version: String, open: Open },
+}
+
+/// An open watch.
+struct Open {
+    lines: Lines,
+    since: Instant,
+    /// The longest silence of a connection that lives.
+    silence: Duration,
 }
 
 struct Follow {
@@ -161,7 +173,7 @@ impl Follow {
         self.phase = match std::mem::replace(&mut self.phase, Phase::List { page: None }) {
             Phase::List { page } => self.list(page).await,
             Phase::Start { version } => self.start(version).await,
-            Phase::Watch { version, lines, since } => self.watch(version, lines, since).await,
+            Phase::Watch { version, open } => self.watch(version, open).await,
         };
         self
     }
@@ -227,7 +239,9 @@ impl Follow {
                 self.up();
                 // Whatever breaks the connection, the next watch goes on from the last version.
                 let lines = FramedRead::new(reader.compat(), LinesCodec::new_with_max_length(LINE));
-                Phase::Watch { version, lines: lines.map(Result::ok).boxed(), since: Instant::now() }
+                let silence = Duration::from_secs(u64::from(WATCH_SECONDS) + 10);
+                let open = Open { lines: lines.map(Result::ok).boxed(), since: Instant::now(), silence };
+                Phase::Watch { version, open }
             }
             Err(Error::Expired { .. }) => Phase::List { page: None },
             Err(error) => {
@@ -237,9 +251,8 @@ impl Follow {
         }
     }
 
-    async fn watch(&mut self, version: String, mut lines: Lines, since: Instant) -> Phase {
-        let silence = Duration::from_secs(u64::from(WATCH_SECONDS) + 10);
-        let line = tokio::time::timeout(silence, lines.next()).await.ok().flatten().flatten();
+    async fn watch(&mut self, version: String, mut open: Open) -> Phase {
+        let line = tokio::time::timeout(open.silence, open.lines.next()).await.ok().flatten().flatten();
         let version = match line.as_deref().map(Event::read) {
             Some(Event::Applied(object)) => {
                 let version = object.version().to_owned();
@@ -250,7 +263,10 @@ impl Follow {
                 self.deleted(object.key());
                 object.version().to_owned()
             }
-            Some(Event::Bookmark(version)) => version,
+            Some(Event::Bookmark(version)) => {
+                open.silence = TWO_BOOKMARKS;
+                version
+            }
             Some(Event::Failed(status)) => {
                 return match Error::status(self.call("watch"), &status) {
                     Error::Expired { .. } => Phase::List { page: None },
@@ -269,7 +285,7 @@ impl Follow {
             // The server ends every watch sooner or later, and the network some: going on from the last version
             // loses nothing. Only one that broke at once waits before the next.
             None => {
-                if since.elapsed() < HELD {
+                if open.since.elapsed() < HELD {
                     self.wait(Retry::Backoff);
                 } else {
                     self.failures = 0;
@@ -278,7 +294,7 @@ impl Follow {
             }
         };
         self.failures = 0;
-        Phase::Watch { version, lines, since }
+        Phase::Watch { version, open }
     }
 
     fn applied(&mut self, object: Object) {

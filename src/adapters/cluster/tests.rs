@@ -77,6 +77,9 @@ fn rbac_1_an_error_names_verb_resource_and_namespace() {
     assert_eq!(slow.to_string(), "get applications.argoproj.io web in all namespaces: no");
 }
 
+/// At the end of a body: the connection stands, and nothing more comes.
+const SILENCE: &str = "(silence)";
+
 /// The end of the expected target, a status, a body.
 type Answer = (&'static str, u16, String);
 
@@ -91,7 +94,16 @@ fn scripted(answers: Vec<Answer>) -> (Cluster, Arc<Mutex<VecDeque<Answer>>>) {
             let Some((expected, status, body)) = next else { return std::future::pending().await };
             let target = request.uri().to_string();
             assert!(target.ends_with(expected), "{target} instead of …{expected}");
-            Response::builder().status(status).body(Body::from(body.into_bytes()))
+            let body = match body.strip_suffix(SILENCE) {
+                Some(said) => {
+                    let said = Ok::<_, std::io::Error>(said.to_owned());
+                    axum::body::Body::from_stream(
+                        futures::stream::once(async { said }).chain(futures::stream::pending()),
+                    )
+                }
+                None => axum::body::Body::from(body),
+            };
+            Response::builder().status(status).body(body)
         }
     });
     let client = Client::new(service, "argocd");
@@ -216,6 +228,27 @@ async fn ct_01_a_watch_that_ends_goes_on_from_the_last_version() {
         "up",
     ];
     assert_eq!(words, expected);
+}
+
+#[tokio::test(start_paused = true)]
+async fn ct_01_a_watch_that_falls_silent_is_begun_anew() {
+    let mark =
+        json!({ "kind": "Application", "apiVersion": "argoproj.io/v1alpha1", "metadata": { "resourceVersion": "30" } });
+    for (said, patience) in [
+        (vec![("BOOKMARK", mark)], 150),
+        // Who sends no bookmarks may be silent until the watch ends.
+        (vec![("MODIFIED", item("a", "1", "30"))], 300),
+    ] {
+        let begun = tokio::time::Instant::now();
+        let script = vec![
+            (LIST, 200, list("10", "", &[item("a", "1", "1")])),
+            (FROM_10, 200, lines(&said) + SILENCE),
+            ("resourceVersion=30", 200, lines(&[("MODIFIED", item("a", "1", "31"))])),
+        ];
+        let words = play(script, "applied a 31").await;
+        assert_eq!(words.last().map(String::as_str), Some("applied a 31"));
+        assert_eq!(begun.elapsed().as_secs(), patience);
+    }
 }
 
 #[tokio::test(start_paused = true)]
