@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::annotator;
 use super::commits::CommitSource;
-use super::delivery::{Clock, Rendered, Unrendered};
+use super::delivery::{Clock, Rendered, Tally, Unrendered};
 use super::metrics::Metrics;
 use super::rules::Compiled;
 use super::status::{Board, Progress};
@@ -75,6 +75,8 @@ pub struct Evaluator {
     pub board: Board,
     /// Counters.
     pub metrics: Arc<Metrics>,
+    /// Counters of the deliveries.
+    pub tally: Arc<Tally>,
     /// The outbox's time; users' languages see the machine's.
     pub clock: Clock,
     /// Undefined names in use.
@@ -184,6 +186,9 @@ impl Evaluator {
         for id in &new {
             tracing::info!(app = %app.key, event = %id, "planned");
         }
+        if !new.is_empty() {
+            evaluation.fallbacks.iter().for_each(|service| self.tally.fell_back(service));
+        }
         if !evaluation.changes.is_empty() {
             let _ = self.annotate.send(app.key.clone());
         }
@@ -243,6 +248,12 @@ impl Evaluator {
                 catalog::render(templates, &row.templates, &row.service, kind, &row.recipient, &facts, topic);
             let wanted: Vec<String> = facts.take_wanted().into_iter().filter(|id| !commits.contains_key(id)).collect();
             if wanted.is_empty() {
+                let object = app.label();
+                let problems = rendering.problems.into_iter().map(|p| p.in_object(object.clone())).collect();
+                self.board.problems(&format!("notify text {}", app.key), problems);
+                if rendering.fallback {
+                    self.tally.fell_back(&row.service);
+                }
                 return match rendering.failed {
                     Some(reason) => Err(Unrendered::Parked(reason)),
                     None => Ok(Rendered { message: rendering.message, keep: !rendering.secret }),
@@ -312,6 +323,7 @@ pub async fn run(
                 Some(Seen::Version(app)) => pass_on(app),
                 Some(Seen::Gone(key)) => {
                     evaluator.board.problems(&format!("notify {key}"), Vec::new());
+                    evaluator.board.problems(&format!("notify text {key}"), Vec::new());
                     evaluator.undefined.gone(&key);
                 }
                 Some(Seen::Complete) => {}

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use jiff::Timestamp;
 use serde_json::{Value as Json, json};
 use tokio::sync::watch;
 
@@ -35,6 +36,12 @@ pub struct Status {
     pub problems: BTreeMap<String, Vec<Problem>>,
     /// Outbox rows by state.
     pub outbox: BTreeMap<String, u64>,
+    /// Names of the configured services.
+    pub services: BTreeSet<String>,
+    /// The outbox by service, for metrics.
+    pub waiting: BTreeMap<String, Waiting>,
+    /// When the outbox was counted.
+    pub counted_at: Option<Timestamp>,
     /// The last pushes: remote, branch, commit, number of applications.
     pub pushes: Vec<PushLine>,
     /// Conditions of readiness that are met.
@@ -45,6 +52,17 @@ pub struct Status {
     pub stuck: Option<String>,
     /// Rounds finished since start.
     pub rounds: u64,
+}
+
+/// The outbox rows of one service.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Waiting {
+    /// Rows by state.
+    pub by_state: BTreeMap<String, u64>,
+    /// When the oldest event that is neither done nor dead was seen.
+    pub oldest: Option<Timestamp>,
+    /// Rows waiting in its fullest lane.
+    pub deepest_lane: u64,
 }
 
 /// One accepted push.
@@ -144,6 +162,15 @@ impl Board {
         }
     }
 
+    /// A condition of readiness is met no longer.
+    pub fn unready(&self, condition: &'static str) {
+        if self.status.borrow().ready.contains(condition) {
+            self.update(|status| {
+                status.ready.remove(condition);
+            });
+        }
+    }
+
     /// This process does not need the condition.
     pub fn not_needed(&self, condition: &'static str) {
         self.update(|status| {
@@ -154,7 +181,7 @@ impl Board {
     /// Replaces all problems about one thing. New ones are logged, vanished ones are logged as over.
     pub fn problems(&self, about: &str, problems: Vec<Problem>) {
         let before = self.status.borrow().problems.get(about).cloned().unwrap_or_default();
-        self.say(about, &before, &problems);
+        self.say(about, &before, &problems, Instant::now());
         if before == problems {
             return;
         }
@@ -167,18 +194,30 @@ impl Board {
         });
     }
 
-    fn say(&self, about: &str, before: &[Problem], now: &[Problem]) {
+    /// Logs again what has been open for an hour since it was last logged.
+    pub fn remind(&self) {
+        self.remind_at(Instant::now());
+    }
+
+    fn remind_at(&self, at: Instant) {
+        let open = self.status.borrow().problems.clone();
+        for (about, problems) in open {
+            self.say(&about, &problems, &problems, at);
+        }
+    }
+
+    fn say(&self, about: &str, before: &[Problem], now: &[Problem], at: Instant) {
         let mut said = self.said.lock().unwrap_or_else(|e| e.into_inner());
         for problem in now {
             let key = (about.to_owned(), problem.to_string());
-            let due = said.get(&key).is_none_or(|at| at.elapsed() >= SAY_AGAIN);
+            let due = said.get(&key).is_none_or(|said| at.saturating_duration_since(*said) >= SAY_AGAIN);
             if due {
                 match problem.severity {
                     Severity::Error => tracing::error!(code = problem.code, "{problem}"),
                     Severity::Warning => tracing::warn!(code = problem.code, "{problem}"),
                     Severity::Info => tracing::debug!(code = problem.code, "{problem}"),
                 }
-                said.insert(key, Instant::now());
+                said.insert(key, at);
             }
         }
         for problem in before.iter().filter(|p| !now.contains(p)) {

@@ -307,7 +307,7 @@ async fn lan_05_a_receiver_that_is_ill_is_left_alone() {
     house.plan([event("w", "w", "well", "")]).await;
     house.done("w").await;
     house.until("e0", "waiting", |row| row.attempts > 0 && !matches!(row.state, RowState::Sending { .. })).await;
-    assert_eq!(house.tally.figures().open_breakers, [ill.url()]);
+    assert_eq!(house.tally.figures().open_breakers, [("ill".to_owned(), ill.url())]);
     assert!(ill.calls() <= 8, "five, and what was under way: {}", ill.calls());
     house.close().await.unwrap();
 }

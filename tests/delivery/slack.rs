@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use lynceus::adapters::services::{Class, SendError, Sent, Service, ThreadNews};
+use lynceus::adapters::services::{Class, SendError, Sent, Service, ThreadNews, Throttle};
 use lynceus::core::notify::message::{DeliveryPolicy, Message, Part, SlackPart, Thread};
 use lynceus::demo::inbox::{Fault, Inbox, Item};
 use serde::Deserialize;
@@ -202,7 +202,7 @@ async fn slack_error_table() {
             let error = slack.send("general", &message, &context()).await.unwrap_err();
             assert_eq!(error.class, class, "{word}");
             assert!(error.text.contains(word), "{error}");
-            assert_eq!(error.throttled, word == "ratelimited");
+            assert_eq!(error.throttled, (word == "ratelimited").then_some(Throttle::Lane));
             assert_eq!(error.text.len() > word.len() + 10, class == Class::RejectedHealable, "what to do: {error}");
         }
     }
@@ -210,7 +210,7 @@ async fn slack_error_table() {
     let error = slack.send("general", &message, &context()).await.unwrap_err();
     assert_eq!(
         (error.class, error.throttled, error.retry_after.unwrap().as_secs()),
-        (Class::NotSent, true, 30),
+        (Class::NotSent, Some(Throttle::Lane), 30),
         "SL-06"
     );
     inbox.script([Fault::Status { code: 200, headers: vec![], body: "<html>".into() }]);

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use lynceus::adapters::services::{Class, SendError};
+use lynceus::adapters::services::{Class, SendError, Throttle};
 use lynceus::core::notify::message::{Message, Part, WebhookPart};
 use lynceus::demo::inbox::{Fault, Inbox, Item};
 use serde::Deserialize;
@@ -102,7 +102,8 @@ async fn class_table_http() {
         for code in codes {
             let error = failed(&inbox, Fault::status(*code), "").await;
             assert_eq!((error.class, error.quick, error.ill), (class, quick, ill), "{code}");
-            assert_eq!((error.throttled, error.gone), (*code == 429, *code == 410), "{code}");
+            let throttled = (*code == 429).then_some(Throttle::Service);
+            assert_eq!((error.throttled, error.gone), (throttled, *code == 410), "{code}");
             assert!(error.text.contains(&format!("status {code}")), "WH-06: {error}");
             assert!(!error.text.contains("token-path") && !error.text.contains("the message"), "WH-06: {error}");
         }
