@@ -171,7 +171,7 @@ impl Evaluator {
             }
             return Ok(Vec::new());
         }
-        self.suffix_reused_ids(&mut evaluation.rows).await?;
+        suffix_reused_ids(&self.store, &mut evaluation.rows).await?;
         let planned = evaluation.rows.len();
         let object = (planned > 0).then(|| app.packed().to_vec());
         let plan = Plan {
@@ -193,22 +193,6 @@ impl Evaluator {
             let _ = self.annotate.send(app.key.clone());
         }
         Ok(Vec::new())
-    }
-
-    /// Rows whose id was used for an occurrence that is over mean a new one (OUT-01).
-    async fn suffix_reused_ids(&self, rows: &mut [Row]) -> Result<(), String> {
-        for row in rows {
-            let first = row.occurrence.clone();
-            for n in 2..1_000 {
-                let known = self.store.exists(vec![row.id.clone()]).await.map_err(|e| e.to_string())?;
-                if known.get(&row.id) != Some(&true) {
-                    break;
-                }
-                row.occurrence = format!("{first}#{n}");
-                row.id = identity::event_id(&row.occurrence, &row.service, &row.recipient);
-            }
-        }
-        Ok(())
     }
 
     fn report(&self, app: &Application, evaluation: &mut Evaluation) {
@@ -265,6 +249,22 @@ impl Evaluator {
             }
         }
     }
+}
+
+/// Rows whose id was used for an occurrence that is over mean a new one (OUT-01).
+async fn suffix_reused_ids(store: &Store, rows: &mut [Row]) -> Result<(), String> {
+    for row in rows {
+        let first = row.occurrence.clone();
+        for n in 2..1_000 {
+            let known = store.exists(vec![row.id.clone()]).await.map_err(|e| e.to_string())?;
+            if known.get(&row.id) != Some(&true) {
+                break;
+            }
+            row.occurrence = format!("{first}#{n}");
+            row.id = identity::event_id(&row.occurrence, &row.service, &row.recipient);
+        }
+    }
+    Ok(())
 }
 
 /// Passes versions to workers by hash of the UID: order per Application, parallel across Applications. Nothing is
@@ -371,3 +371,6 @@ async fn worker(
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

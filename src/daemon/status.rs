@@ -1,6 +1,7 @@
 //! Status: all that the faces may see of the running daemon, and the Board it is written on. Problems are logged here
 //! when they open, hourly while open, and when they close (notifications.md OBS-02).
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -10,6 +11,7 @@ use jiff::Timestamp;
 use serde_json::{Value as Json, json};
 use tokio::sync::watch;
 
+use crate::adapters::redact;
 use crate::core::problem::{Problem, Severity};
 
 /// A stage that has work and shows no progress for this long is stuck (PRB-02).
@@ -179,7 +181,14 @@ impl Board {
     }
 
     /// Replaces all problems about one thing. New ones are logged, vanished ones are logged as over.
-    pub fn problems(&self, about: &str, problems: Vec<Problem>) {
+    pub fn problems(&self, about: &str, mut problems: Vec<Problem>) {
+        for problem in &mut problems {
+            for text in [&mut problem.object, &mut problem.key, &mut problem.text, &mut problem.hint] {
+                if let Cow::Owned(cleaned) = redact::clean(text) {
+                    *text = cleaned;
+                }
+            }
+        }
         let before = self.status.borrow().problems.get(about).cloned().unwrap_or_default();
         self.say(about, &before, &problems, Instant::now());
         if before == problems {
@@ -305,6 +314,85 @@ mod tests {
         assert_eq!(board.status().stuck, None);
         stage.idle();
         assert_eq!(stage.idle_with_work(), Duration::ZERO);
+    }
+
+    /// Collects what is logged.
+    #[derive(Clone, Default)]
+    struct Log(Arc<std::sync::Mutex<Vec<u8>>>);
+
+    impl std::io::Write for Log {
+        fn write(&mut self, line: &[u8]) -> std::io::Result<usize> {
+            self.0.lock().unwrap().extend_from_slice(line);
+            Ok(line.len())
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn obs_02_problem_open_close() {
+        let (board, log) = (Board::default(), Log::default());
+        let writer = log.clone();
+        let subscriber = tracing_subscriber::fmt().with_writer(move || writer.clone()).with_ansi(false).finish();
+        let said = || {
+            let text = String::from_utf8(std::mem::take(&mut *log.0.lock().unwrap())).unwrap();
+            let severity = |line: &str| line.split_whitespace().nth(1).unwrap_or_default().to_owned();
+            text.lines().map(|line| (severity(line), line.contains("over: "))).collect::<Vec<_>>()
+        };
+        let once = |word: &str| vec![(word.to_owned(), false)];
+        tracing::subscriber::with_default(subscriber, || {
+            let problem = || vec![Problem::error("x", "broken")];
+            let opened = Instant::now();
+            board.problems("a", problem());
+            assert_eq!(said(), once("ERROR"), "when it opens");
+            for _ in 0..5 {
+                board.problems("a", problem());
+                board.remind_at(opened + Duration::from_secs(3500));
+            }
+            assert_eq!(said(), [], "not again and again");
+            board.remind_at(opened + Duration::from_secs(3601));
+            assert_eq!(said(), once("ERROR"), "hourly, also where nobody reports it anew");
+            board.remind_at(opened + Duration::from_secs(3700));
+            assert_eq!(said(), []);
+            board.remind_at(opened + Duration::from_secs(7202));
+            assert_eq!(said(), once("ERROR"));
+            board.problems("a", vec![]);
+            assert_eq!(said(), [("INFO".to_owned(), true)], "when it closes");
+            board.remind_at(opened + Duration::from_secs(99_999));
+            assert_eq!(said(), []);
+            board.problems("a", problem());
+            assert_eq!(said(), once("ERROR"), "a new one at once");
+        });
+    }
+
+    #[test]
+    fn out_11_a_store_that_fails_takes_the_readiness_back() {
+        let board = Board::default();
+        board.not_needed("applications");
+        board.not_needed("configuration");
+        board.ready("store");
+        assert!(board.status().not_ready().is_empty());
+        board.unready("store");
+        assert_eq!(board.status().not_ready(), ["store"]);
+        board.ready("store");
+        assert!(board.status().not_ready().is_empty());
+    }
+
+    #[test]
+    fn sec_01_a_known_secret_is_in_no_problem() {
+        let board = Board::default();
+        redact::know(&crate::config::secret::Secret::new("b0ard-s3cret"));
+        board.problems(
+            "s",
+            vec![Problem::error("x", "got b0ard-s3cret").hint("YjBhcmQtczNjcmV0").at_key("b0ard-s3cret")],
+        );
+        let text = board.status().to_json().to_string();
+        assert!(
+            text.contains("got ***") && !text.contains("b0ard-s3cret") && !text.contains("YjBhcmQtczNjcmV0"),
+            "{text}"
+        );
     }
 
     #[test]

@@ -36,7 +36,7 @@ struct Vector {
 }
 
 #[tokio::test]
-async fn slack_form_vectors() {
+async fn sl_01_sl_04_slack_form_vectors() {
     let vectors: Vec<Vector> = serde_json::from_str(include_str!("../fixtures/services/slack_forms.json")).unwrap();
     let inbox = inbox().await;
     for (n, vector) in vectors.into_iter().enumerate() {
@@ -86,7 +86,7 @@ async fn deliver(
 }
 
 #[tokio::test]
-async fn slack_policy_matrix() {
+async fn sl_02_sl_03_slack_policy_matrix() {
     use DeliveryPolicy::{Post, PostAndUpdate, Update};
     for (policy, known, key, expected) in [
         (Post, false, "", vec!["post"]),
@@ -171,7 +171,7 @@ async fn out_05_a_finished_post_is_not_repeated() {
 }
 
 #[tokio::test]
-async fn slack_error_table() {
+async fn sl_06_sl_09_slack_error_table() {
     let inbox = inbox().await;
     let slack = service(&inbox, "");
     let message = Message { text: "t".into(), part: Part::None };

@@ -16,6 +16,7 @@ use jiff::Timestamp;
 use sha2::{Digest, Sha256};
 
 use super::http::{self, Http, Limits, Trust};
+use super::redact;
 use crate::config::secret::Secret;
 use crate::config::services::{Body, ServiceConfig};
 use crate::core::notify::message::{Message, Part, Thread};
@@ -180,6 +181,7 @@ pub struct LaneLimits {
 
 /// The Secret's values as conditions and templates see them: `secrets`, a map of bytes (notifications.md §5.1).
 pub fn template_secrets(secrets: &BTreeMap<String, Secret>) -> Map {
+    secrets.values().for_each(redact::know);
     let entries = secrets.iter().map(|(key, value)| (Arc::from(key.as_str()), Value::Bytes(value.expose().into())));
     Map::from_entries(MapKind::Bytes, entries.collect())
 }
@@ -195,7 +197,14 @@ impl Service {
         };
         let mut mark = [0; 8];
         mark.copy_from_slice(&Sha256::digest(&credential)[..8]);
-        let cleaner = Cleaner::new(&config.secrets);
+        // Also those that were written into the ConfigMap itself.
+        let inline: Vec<&Secret> = match &config.body {
+            Body::Webhook(hook) => webhook::credentials(hook),
+            Body::Slack(slack) => vec![&slack.token],
+            Body::Email(mail) => vec![&mail.password],
+            Body::Undelivered(_) => Vec::new(),
+        };
+        let cleaner = Cleaner::new(config.secrets.iter().chain(inline));
         let place = cleaner.clean(&place);
         Service { inner: Arc::new(Inner { config, http, cleaner, endpoint: Endpoint { place, mark } }) }
     }

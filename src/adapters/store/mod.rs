@@ -21,6 +21,7 @@ use jiff::Timestamp;
 use rusqlite::Connection;
 use tokio::sync::watch;
 
+use crate::adapters::redact;
 use crate::core::application::AppKey;
 use crate::core::event::Event;
 use crate::core::notify::ledger::{Ledger, LedgerChange};
@@ -28,6 +29,7 @@ use crate::core::notify::message::{Message, Thread};
 use crate::core::notify::row::Row;
 
 pub use error::Error;
+pub use file::passing_place;
 
 /// The number of a working period of one process: later ones are greater (OUT-04).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -364,6 +366,7 @@ impl Store {
     /// It will be tried again.
     pub async fn retry(&self, id: &str, epoch: Epoch, now: Timestamp, again: Again) -> Result<(), Error> {
         let id = id.to_owned();
+        let again = Again { error: redact::clean(&again.error).into_owned(), ..again };
         self.write(move |c| {
             outbox::retry(c, &id, epoch, now, &again)?;
             thread::apply(c, again.thread.as_ref(), now)
@@ -373,7 +376,7 @@ impl Store {
 
     /// It is given up, visibly.
     pub async fn dead(&self, id: &str, epoch: Epoch, now: Timestamp, reason: &str, error: &str) -> Result<(), Error> {
-        let (id, reason, error) = (id.to_owned(), reason.to_owned(), error.to_owned());
+        let (id, reason, error) = (id.to_owned(), reason.to_owned(), redact::clean(error).into_owned());
         self.write(move |c| outbox::dead(c, &id, epoch, now, &reason, &error)).await
     }
 

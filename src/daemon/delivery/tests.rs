@@ -183,7 +183,7 @@ fn lan_04_rates_and_pauses_are_the_lane_s_own() {
 }
 
 #[test]
-fn breaker_states() {
+fn lan_05_breaker_states() {
     let hook = service("service.webhook.x", "url: http://h/");
     let twin = service("service.webhook.y", "url: http://h/other");
     let services = BTreeMap::from([("x".to_owned(), hook.clone()), ("y".to_owned(), twin.clone())]);

@@ -144,3 +144,23 @@ async fn section_11_3_a_torn_tail_of_the_log_loses_only_what_was_not_answered() 
     let after = Store::open(copy.path()).unwrap();
     assert!(after.row("a").await.unwrap().is_some());
 }
+
+#[test]
+fn out_15_a_place_that_vanishes_with_its_container_is_recognised() {
+    let mounts = "22 1 0:21 / / rw,relatime - overlay overlay rw,lowerdir=/x\n\
+                  23 22 8:1 / /data rw - ext4 /dev/sda1 rw\n\
+                  24 22 0:5 / /run\\040here rw - tmpfs tmpfs rw\n\
+                  25 22 0:9 / /state rw - nfs4 server:/x rw";
+    for (folder, kind) in [
+        ("/", Some("overlay")),
+        ("/home/nonroot/state", Some("overlay")),
+        ("/data", None),
+        ("/data/lynceus", None),
+        ("/database", Some("overlay")),
+        ("/run here/x", Some("tmpfs")),
+        ("/state", None),
+    ] {
+        assert_eq!(super::super::file::passing_mount(mounts, folder).as_deref(), kind, "{folder}");
+    }
+    assert_eq!(super::super::file::passing_mount("", "/x"), None);
+}
