@@ -116,8 +116,8 @@ pub fn problem_json(problem: &Problem) -> Json {
         "key": problem.key,
         "line": problem.line,
         "column": problem.column,
-        "text": problem.text,
-        "hint": problem.hint,
+        "text": redact::clean(&problem.text),
+        "hint": redact::clean(&problem.hint),
         "upstreamRejects": problem.upstream_rejects,
     })
 }
