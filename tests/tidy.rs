@@ -34,7 +34,7 @@ const CORE_ORDER: &[&str] = &[
 ];
 
 /// Rooms of `adapters` that every sibling may name.
-const SHARED_ADAPTERS: &[&str] = &["http"];
+const SHARED_ADAPTERS: &[&str] = &["http", "redact"];
 
 /// The doors that `web` may use of `daemon`.
 const WEB_MAY_USE: &[&str] = &["Handle", "Status", "Command", "status", "command"];

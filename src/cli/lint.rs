@@ -7,6 +7,7 @@ use clap::Args;
 use serde_json::Value as Json;
 
 use super::{Output, Paint, fail};
+use crate::adapters::redact;
 use crate::config::{annotations, documents, registries};
 use crate::core::application::Application;
 use crate::core::notify::subscription;
@@ -171,7 +172,10 @@ impl Found {
     fn notifications_secret(&self) -> BTreeMap<String, crate::config::secret::Secret> {
         let named = |d: &&Json| d["metadata"]["name"].as_str() == Some("argocd-notifications-secret");
         let Some(secret) = self.secrets.iter().find(named) else { return BTreeMap::new() };
-        documents::secret_entries(secret).into_iter().map(|(k, v)| (k, crate::config::secret::Secret::new(v))).collect()
+        let entries = documents::secret_entries(secret).into_iter();
+        let entries: BTreeMap<_, _> = entries.map(|(k, v)| (k, crate::config::secret::Secret::new(v))).collect();
+        entries.values().for_each(redact::know);
+        entries
     }
 }
 
@@ -225,7 +229,7 @@ fn print(problems: &[Problem], read: usize, output: Output) {
         };
         let upstream =
             if problem.upstream_rejects { paint.dim(" [Argo CD Notifications rejects this]") } else { String::new() };
-        println!("{word} {} {problem}{upstream}", paint.dim(problem.code));
+        println!("{word} {} {}{upstream}", paint.dim(problem.code), redact::clean(&problem.to_string()));
     }
     let count = |severity| problems.iter().filter(|p| p.severity == severity).count();
     println!(

@@ -1,9 +1,11 @@
 //! Logs: text on a terminal, else JSON; nothing at info while nothing changes.
 
-use std::io::IsTerminal;
+use std::io::{self, IsTerminal, Write};
 
 use clap::ValueEnum;
 use tracing_subscriber::EnvFilter;
+
+use crate::adapters::redact;
 
 /// `--logformat`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -24,7 +26,8 @@ pub fn start(level: &str, format: Option<Format>) -> Result<(), String> {
     };
     // Libraries log connection details that nobody asked for, and at trace level what they send.
     let filter = EnvFilter::new(format!("off,lynceus={level}"));
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false);
+    let builder =
+        tracing_subscriber::fmt().with_env_filter(filter).with_writer(|| Cleaned(std::io::stderr())).with_target(false);
     let terminal = std::io::stderr().is_terminal();
     let json = format.unwrap_or(if terminal { Format::Text } else { Format::Json }) == Format::Json;
     let started = if json {
@@ -33,4 +36,18 @@ pub fn start(level: &str, format: Option<Format>) -> Result<(), String> {
         builder.with_ansi(terminal && std::env::var_os("NO_COLOR").is_none()).try_init()
     };
     started.map_err(|e| e.to_string())
+}
+
+/// Masks the secrets in use (SEC-01). A line comes in one piece.
+struct Cleaned<W>(W);
+
+impl<W: Write> Write for Cleaned<W> {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        self.0.write_all(redact::clean(&String::from_utf8_lossy(line)).as_bytes())?;
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.flush()
+    }
 }

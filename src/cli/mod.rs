@@ -133,7 +133,7 @@ fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
 
 /// Prints an error as commands do and gives the exit status.
 fn fail(status: u8, text: impl std::fmt::Display) -> u8 {
-    eprintln!("lynceus: {text}");
+    eprintln!("lynceus: {}", crate::adapters::redact::clean(&text.to_string()));
     status
 }
 

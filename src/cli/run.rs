@@ -11,7 +11,7 @@ use super::logging::{self, Format};
 use super::world::{self, Variables, WorldArgs};
 use super::{USAGE, fail};
 use crate::adapters::cluster::{Cluster, DocumentEvent, Namespaces};
-use crate::adapters::store::Store;
+use crate::adapters::store::{Store, passing_place};
 use crate::config::notifications::CatalogMode;
 use crate::config::settings::{NativeAnnotations, Settings, duration};
 use crate::daemon::rules::{self, Documents};
@@ -278,7 +278,13 @@ fn open_store(dir: Option<PathBuf>, named: bool) -> Result<Opened, String> {
         .map_err(|e| e.to_string())
         .and_then(|()| Store::open(&dir).map_err(|e| e.to_string()));
     match opened {
-        Ok(store) => Ok((store, dir, None)),
+        Ok(store) => {
+            // Outside a pod the whole disk may be such a place for good reasons.
+            let pod = std::env::var_os("KUBERNETES_SERVICE_HOST").is_some();
+            let kind = passing_place(&dir).filter(|_| pod);
+            let problem = kind.map(|kind| volatile(format!("{} is on {kind}: it ends with the pod", dir.display())));
+            Ok((store, dir, problem))
+        }
         Err(error) if named => Err(format!("{}: {error}", dir.display())),
         Err(error) => {
             let fallback = std::env::temp_dir().join("lynceus");

@@ -6,6 +6,7 @@ use serde_json::json;
 use super::notify::{self, Output, Source};
 use super::trigger::print_structured;
 use super::{Paint, fail, files};
+use crate::adapters::redact;
 use crate::core::notify::catalog::{self, Field, MessageTemplate, Rendering, ServiceKind, Topic};
 use crate::core::notify::message::Part;
 use crate::daemon::rules::Compiled;
@@ -122,11 +123,11 @@ fn render(args: &RenderArgs) -> u8 {
     let name = app.key.to_string();
     let topic = Topic { trigger: "manual", app: &name };
     let rendering = catalog::render(&rules.templates, names, service, kind, recipient, &facts, topic);
-    let result = structured(&rendering, &compiled);
+    let result = structured(&rendering);
     let text = match args.source.output {
         Output::Json => serde_json::to_string_pretty(&result).unwrap_or_default(),
         Output::Yaml => serde_saphyr::to_string(&result).unwrap_or_default(),
-        _ => plain(&rendering, &compiled),
+        _ => plain(&rendering),
     };
     let status = u8::from(!rendering.errors.is_empty() || rendering.failed.is_some());
     match &args.golden {
@@ -148,7 +149,7 @@ fn render(args: &RenderArgs) -> u8 {
             println!("{}", text.trim_end_matches('\n'));
             if !matches!(args.source.output, Output::Json | Output::Yaml) {
                 for error in &rendering.errors {
-                    eprintln!("lynceus: {} ({}): {}", error.field, error.phase, error.text);
+                    eprintln!("lynceus: {} ({}): {}", error.field, error.phase, mask(&error.text));
                 }
             }
             status
@@ -156,8 +157,7 @@ fn render(args: &RenderArgs) -> u8 {
     }
 }
 
-fn structured(rendering: &Rendering, compiled: &Compiled) -> serde_json::Value {
-    let mask = |text: &str| mask(text, compiled);
+fn structured(rendering: &Rendering) -> serde_json::Value {
     let fields: serde_json::Map<String, serde_json::Value> =
         rendering.fields.iter().map(|(name, text)| (name.clone(), json!(mask(text)))).collect();
     let errors: Vec<_> = rendering
@@ -172,7 +172,7 @@ fn structured(rendering: &Rendering, compiled: &Compiled) -> serde_json::Value {
         .collect();
     json!({
         "message": mask(&rendering.message.text),
-        "payload": payload(rendering, compiled),
+        "payload": payload(rendering),
         "fields": fields,
         "errors": errors,
         "fallback": rendering.fallback,
@@ -180,8 +180,7 @@ fn structured(rendering: &Rendering, compiled: &Compiled) -> serde_json::Value {
 }
 
 /// What the service would be given, secrets masked.
-fn payload(rendering: &Rendering, compiled: &Compiled) -> serde_json::Value {
-    let mask = |text: &str| mask(text, compiled);
+fn payload(rendering: &Rendering) -> serde_json::Value {
     match &rendering.message.part {
         Part::None => json!({"text": mask(&rendering.message.text)}),
         Part::Webhook(part) => json!({"method": part.method, "path": mask(&part.path), "body": mask(&part.body)}),
@@ -197,13 +196,13 @@ fn payload(rendering: &Rendering, compiled: &Compiled) -> serde_json::Value {
     }
 }
 
-fn plain(rendering: &Rendering, compiled: &Compiled) -> String {
-    let mut out = mask(&rendering.message.text, compiled);
+fn plain(rendering: &Rendering) -> String {
+    let mut out = mask(&rendering.message.text);
     if rendering.message.part != Part::None {
         if !out.ends_with('\n') {
             out.push('\n');
         }
-        let payload = payload(rendering, compiled);
+        let payload = payload(rendering);
         for (name, value) in payload.as_object().into_iter().flatten().filter(|(name, _)| *name != "text") {
             let value = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
             if !value.is_empty() {
@@ -214,16 +213,7 @@ fn plain(rendering: &Rendering, compiled: &Compiled) -> String {
     out
 }
 
-/// Values of the Secret never reach a terminal; short ones would mask half the text (SEC-01).
-fn mask(text: &str, compiled: &Compiled) -> String {
-    let mut masked = text.to_owned();
-    for (_, value) in compiled.secrets.entries() {
-        if let crate::core::value::Value::Bytes(bytes) = value
-            && bytes.len() >= 6
-            && let Ok(secret) = std::str::from_utf8(&bytes)
-        {
-            masked = masked.replace(secret.trim_end(), "***");
-        }
-    }
-    masked
+/// Values of the Secret never reach a terminal (SEC-01).
+fn mask(text: &str) -> String {
+    redact::clean(text).into_owned()
 }

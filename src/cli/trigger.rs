@@ -5,6 +5,7 @@ use serde_json::json;
 
 use super::notify::{self, Output, Source};
 use super::{Paint, fail};
+use crate::adapters::redact;
 use crate::core::application::Application;
 use crate::core::notify::trigger::{Condition, Fault, Outcome};
 use crate::core::notify::{identity, multi_source_value, skip, subscriptions};
@@ -188,17 +189,17 @@ fn rows(
         let error = outcome
             .error
             .as_ref()
-            .map(|fault| json!({"phase": "run", "text": fault.text, "line": fault.line, "column": fault.column}));
+            .map(|fault| json!({"phase": "run", "text": redact::clean(&fault.text), "line": fault.line, "column": fault.column}));
         let mut row = json!({
             "condition": condition.index,
             "result": outcome.result,
             "error": error,
-            "oncePer": outcome.once_per,
+            "oncePer": redact::clean(&outcome.once_per),
             "key": condition.key,
             "templates": condition.send,
         });
         if let Some(note) = &outcome.note {
-            row["note"] = json!(note);
+            row["note"] = json!(redact::clean(note));
         }
         if outcome.result == Some(true)
             && outcome.once_per.is_empty()

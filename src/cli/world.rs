@@ -16,6 +16,7 @@ use crate::config::registries;
 use crate::config::settings::{CommitPer, Settings, Source};
 use crate::core::problem::Problem;
 use crate::daemon::status::Board;
+use crate::daemon::trust;
 use crate::daemon::world::{Secrets, World};
 
 /// `--git-commit-per`.
@@ -191,10 +192,10 @@ fn own_namespace() -> Option<String> {
 /// Builds the adapters. `mirrors` is where Git mirrors live.
 pub async fn build(mut settings: Settings, store: Option<Store>, mirrors: &Path) -> Result<World, Problem> {
     let http = Http::new(Gate::Central);
-    let roots = private_roots();
-    if !roots.is_empty() {
-        http.set_host_roots(roots);
+    if let Some(folder) = Variables::text("ARGOCD_TLS_DATA_PATH") {
+        settings.tls_folder = folder.into();
     }
+    http.set_host_roots(trust::usable(&trust::mounted(&settings.tls_folder)).0);
     let conf = load_registries(&settings)?;
     let metrics = Arc::new(crate::daemon::metrics::Metrics::default());
     let failures = metrics.clone();
@@ -264,25 +265,6 @@ fn load_registries(settings: &Settings) -> Result<registries::Registries, Proble
         let first = first.unwrap_or_else(|| Problem::error("config-invalid", "the file is not usable"));
         first.in_object(path.display().to_string())
     })
-}
-
-/// Private roots per host: files named as the host below `ARGOCD_TLS_DATA_PATH` (GIT-2, HTTP-02).
-fn private_roots() -> BTreeMap<String, Vec<Arc<str>>> {
-    let folder = Variables::text("ARGOCD_TLS_DATA_PATH").unwrap_or_else(|| "/app/config/tls".to_owned());
-    let Ok(entries) = std::fs::read_dir(folder) else { return BTreeMap::new() };
-    let mut roots = BTreeMap::new();
-    for entry in entries.flatten() {
-        let name = entry.file_name().to_string_lossy().into_owned();
-        if name.starts_with('.') || name == "tls.crt" || name == "tls.key" {
-            continue;
-        }
-        if let Ok(pem) = std::fs::read_to_string(entry.path())
-            && pem.contains("BEGIN CERTIFICATE")
-        {
-            roots.insert(name, vec![Arc::from(pem)]);
-        }
-    }
-    roots
 }
 
 /// The default state directory: `$XDG_STATE_HOME/lynceus`, else `~/.local/state/lynceus`.

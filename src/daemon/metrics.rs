@@ -1,6 +1,7 @@
 //! Metrics under the names that upstream's dashboards know, and our own (notifications.md §22.1, image-updates.md §24).
 //! The client library appends `_total` to counters, so they are registered without it.
 
+use std::collections::BTreeMap;
 use std::sync::Mutex;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
@@ -13,7 +14,11 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
-use super::status::Status;
+use super::status::{Status, Waiting};
+use crate::core::problem::Severity;
+
+/// States of an outbox row.
+const STATES: [&str; 5] = ["planned", "sending", "retry_at", "done", "dead"];
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct Evaluated {
@@ -24,6 +29,23 @@ struct Evaluated {
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct State {
     state: String,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct ServiceState {
+    service: String,
+    state: String,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct ServiceName {
+    service: String,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct Configured {
+    namespace: String,
+    severity: String,
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
@@ -52,7 +74,13 @@ pub struct Metrics {
     registry: Mutex<Registry>,
     evaluations: Family<Evaluated, Counter>,
     eval_seconds: Histogram,
-    outbox: Family<State, Gauge>,
+    outbox: Family<ServiceState, Gauge>,
+    outbox_oldest: Family<ServiceName, Gauge>,
+    lane_depth: Family<ServiceName, Gauge>,
+    config_problems: Family<Configured, Gauge>,
+    store_errors: Counter,
+    versions_coalesced: Counter,
+    watch_gap: Histogram,
     images: Family<State, Gauge>,
     problems: Family<Kind, Gauge>,
     annotation_patches: Family<PatchResult, Counter>,
@@ -83,6 +111,12 @@ impl Default for Metrics {
             evaluations: Family::default(),
             eval_seconds: short_times(),
             outbox: Family::default(),
+            outbox_oldest: Family::default(),
+            lane_depth: Family::default(),
+            config_problems: Family::default(),
+            store_errors: Counter::default(),
+            versions_coalesced: Counter::default(),
+            watch_gap: long_times(),
             images: Family::default(),
             problems: Family::default(),
             annotation_patches: Family::default(),
@@ -98,6 +132,9 @@ impl Default for Metrics {
             rounds: Counter::default(),
         };
         metrics.register();
+        for result in ["ok", "failed"] {
+            drop(metrics.annotation_patches.get_or_create(&PatchResult { result: result.to_owned() }));
+        }
         metrics
     }
 }
@@ -108,6 +145,18 @@ impl Metrics {
         r.register("argocd_notifications_trigger_eval", "Trigger evaluations", self.evaluations.clone());
         r.register("lynceus_notifications_eval_seconds", "One evaluation", self.eval_seconds.clone());
         r.register("lynceus_notifications_outbox_events", "Rows by state", self.outbox.clone());
+        let help = "Age of the oldest event that waits";
+        r.register("lynceus_notifications_outbox_oldest_seconds", help, self.outbox_oldest.clone());
+        let help = "Events waiting in the fullest lane";
+        r.register("lynceus_notifications_lane_depth", help, self.lane_depth.clone());
+        let help = "Open problems of the configuration";
+        r.register("lynceus_notifications_config_problems", help, self.config_problems.clone());
+        let help = "Writes that the disk refused";
+        r.register("lynceus_notifications_store_errors", help, self.store_errors.clone());
+        let help = "Observed versions that were merged unevaluated";
+        r.register("lynceus_notifications_versions_coalesced", help, self.versions_coalesced.clone());
+        let help = "How long Applications could not be watched";
+        r.register("lynceus_notifications_watch_gap_seconds", help, self.watch_gap.clone());
         r.register("lynceus_notifications_annotation_patches", "State annotation", self.annotation_patches.clone());
         r.register(
             "argocd_image_updater_applications_watched_total",
@@ -137,6 +186,31 @@ impl Metrics {
             let labels = Evaluated { name: name.clone(), triggered: triggered.to_string() };
             self.evaluations.get_or_create(&labels).inc();
         }
+    }
+
+    /// Configured triggers: their series exist before they are evaluated.
+    pub fn know(&self, triggers: &[&str]) {
+        for name in triggers {
+            for triggered in ["true", "false"] {
+                let labels = Evaluated { name: (*name).to_owned(), triggered: triggered.to_owned() };
+                drop(self.evaluations.get_or_create(&labels));
+            }
+        }
+    }
+
+    /// Writes that failed for reasons of the disk, since the start.
+    pub fn store_errors(&self, total: u64) {
+        self.store_errors.inc_by(total.saturating_sub(self.store_errors.get()));
+    }
+
+    /// Versions of Applications that were merged into later ones before they were evaluated (CT-11).
+    pub fn coalesced(&self, versions: u64) {
+        self.versions_coalesced.inc_by(versions);
+    }
+
+    /// The watch over Applications is there again after so long (CT-12).
+    pub fn watched_again(&self, gap: Duration) {
+        self.watch_gap.observe(gap.as_secs_f64());
     }
 
     /// Adds figures that somebody else keeps.
@@ -192,17 +266,21 @@ impl Metrics {
         self.registry_failures.get_or_create(&RegistryHost { registry: host.to_owned() }).inc();
     }
 
-    /// The text of the endpoint, after taking the gauges from the status.
-    pub fn text(&self, status: &Status) -> String {
+    /// The text of the endpoint, after taking the gauges from the status. `namespace` is that of the configuration.
+    pub fn text(&self, status: &Status, namespace: &str) -> String {
         self.applications_watched.set(status.applications as i64);
         self.images_watched.set(status.images as i64);
         self.images.clear();
         for (state, number) in &status.images_by_state {
             self.images.get_or_create(&State { state: (*state).to_owned() }).set(*number as i64);
         }
-        self.outbox.clear();
-        for (state, number) in &status.outbox {
-            self.outbox.get_or_create(&State { state: state.clone() }).set(*number as i64);
+        self.outbox_gauges(status);
+        self.config_problems.clear();
+        for severity in [Severity::Info, Severity::Warning, Severity::Error] {
+            let about = status.problems.iter().filter(|(about, _)| about.starts_with("notif"));
+            let open = about.flat_map(|(_, problems)| problems).filter(|problem| problem.severity == severity).count();
+            let labels = Configured { namespace: namespace.to_owned(), severity: severity.word().to_owned() };
+            self.config_problems.get_or_create(&labels).set(open as i64);
         }
         self.problems.clear();
         for problem in status.problems.values().flatten() {
@@ -214,41 +292,27 @@ impl Metrics {
         let _ = prometheus_client::encoding::text::encode(&mut text, &registry);
         text
     }
+
+    fn outbox_gauges(&self, status: &Status) {
+        self.outbox.clear();
+        self.outbox_oldest.clear();
+        self.lane_depth.clear();
+        let nothing = Waiting::default();
+        let known = status.services.iter().map(|name| (name, &nothing));
+        let known: BTreeMap<&String, &Waiting> = known.chain(&status.waiting).collect();
+        for (service, waiting) in known {
+            for state in STATES {
+                let labels = ServiceState { service: service.clone(), state: state.to_owned() };
+                let rows = waiting.by_state.get(state).copied().unwrap_or_default();
+                self.outbox.get_or_create(&labels).set(rows as i64);
+            }
+            let labels = ServiceName { service: service.clone() };
+            let age = waiting.oldest.zip(status.counted_at).map(|(oldest, now)| now.duration_since(oldest).as_secs());
+            self.outbox_oldest.get_or_create(&labels).set(age.unwrap_or_default().max(0));
+            self.lane_depth.get_or_create(&labels).set(waiting.deepest_lane as i64);
+        }
+    }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::daemon::delivery::{Exposition, Tally};
-
-    #[test]
-    fn section_22_upstream_names_are_kept() {
-        let metrics = Metrics::default();
-        metrics.evaluated(&[("on-x".into(), true)], Duration::from_millis(1));
-        let tally = std::sync::Arc::new(Tally::default());
-        tally.attempted("slack", "accepted");
-        tally.delivered("on-x", "slack", true);
-        tally.done("slack", jiff::Timestamp::UNIX_EPOCH, Duration::from_secs(1));
-        tally.dead("hook", "rejected");
-        tally.set_open_breakers(vec!["https://hook".into()]);
-        metrics.collect(Exposition(tally));
-        metrics.updated(2);
-        let text = metrics.text(&Status { applications: 3, ..Status::default() });
-        for line in [
-            "argocd_notifications_trigger_eval_total{name=\"on-x\",triggered=\"true\"} 1",
-            "argocd_notifications_deliveries_total{trigger=\"on-x\",service=\"slack\",succeeded=\"true\"} 1",
-            "lynceus_notifications_attempts_total{service=\"slack\",class=\"accepted\"} 1",
-            "lynceus_notifications_dead_total{service=\"hook\",reason=\"rejected\"} 1",
-            "lynceus_notifications_delivery_seconds_bucket{le=\"0.5\",service=\"slack\"} 0",
-            "lynceus_notifications_delivery_seconds_bucket{le=\"1.0\",service=\"slack\"} 1",
-            "lynceus_notifications_delivery_seconds_count{service=\"slack\"} 1",
-            "lynceus_notifications_last_success_timestamp_seconds{service=\"slack\"} 0",
-            "lynceus_notifications_breaker_open{endpoint=\"https://hook\"} 1",
-            "argocd_image_updater_images_updated_total 2",
-            "argocd_image_updater_applications_watched_total 3",
-        ] {
-            assert!(text.contains(line), "{line} is not in\n{text}");
-        }
-        assert!(text.ends_with("# EOF\n"));
-    }
-}
+mod tests;

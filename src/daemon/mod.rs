@@ -1,7 +1,6 @@
 //! Conducts: when, in what order, what if it fails. [`start`] is the only place that spawns long-lived tasks; the
 //! first of them to end, for whatever reason, ends all.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use futures::stream::BoxStream;
@@ -13,9 +12,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::adapters::cluster::{AppEvent, Cluster, DocumentEvent, Namespaces};
 use crate::adapters::services::Service;
-use crate::adapters::store::{Filter, Store};
+use crate::adapters::store::Store;
 use crate::core::application::AppKey;
-use crate::core::notify::row::RowState;
 use crate::core::problem::Problem;
 
 pub mod aftermath;
@@ -30,11 +28,13 @@ pub mod follower;
 pub mod metrics;
 pub mod notifier;
 pub mod offline;
+mod overview;
 pub mod patcher;
 pub mod poller;
 pub mod round;
 pub mod rules;
 pub mod status;
+pub mod trust;
 pub mod undefined;
 pub mod updater;
 pub mod watcher;
@@ -82,10 +82,13 @@ impl Handle {
 
     /// Metrics as OpenMetrics text.
     pub fn metrics_text(&self) -> String {
+        if let Some(store) = &self.world.store {
+            self.world.metrics.store_errors(store.tally().errors);
+        }
         for endpoint in self.world.registries.endpoints() {
             self.world.metrics.registry_totals(&endpoint.host(), endpoint.requests().total());
         }
-        self.world.metrics.text(&self.status())
+        self.world.metrics.text(&self.status(), &self.world.settings.argocd_namespace)
     }
 
     /// Asks for something; a daemon that is ending may leave it undone.
@@ -147,9 +150,20 @@ pub async fn start(
         tasks.spawn("projects", follow_projects(cluster, world.clone(), watched, project_news, stop.clone()));
     }
     world.board.ready("store");
-    let board = world.board.clone();
-    tasks.spawn("observe", watcher::run(events, applications, listeners, board, stop.clone()));
-    tasks.spawn("count", count_outbox(store, world.board.clone(), clock, stop));
+    let (board, metrics) = (world.board.clone(), world.metrics.clone());
+    tasks.spawn("observe", watcher::run(events, applications, listeners, board, metrics, stop.clone()));
+    let overview = overview::Overview { store: store.clone(), board: world.board.clone(), clock };
+    tasks.spawn("overview", overview.run(stop.clone()));
+    let api = world.cluster.clone().filter(|_| world.settings.notifications && !world.offline());
+    let trust = trust::Follower {
+        api: api.map(|cluster| (cluster, world.settings.argocd_namespace.clone())),
+        folder: world.settings.tls_folder.clone(),
+        http: world.http.clone(),
+        store,
+        board: world.board.clone(),
+        clock,
+    };
+    tasks.spawn("trust", trust.run(stop));
     Ok((handle, tasks.set))
 }
 
@@ -205,7 +219,7 @@ async fn notifications(
         clock,
     };
     tasks.spawn("configuration", follower.run(documents, stop.clone()));
-    tasks.spawn("services", keep_services(rules.subscribe(), services, world.http.clone(), stop.clone()));
+    tasks.spawn("services", keep_services(rules.subscribe(), services, world.clone(), stop.clone()));
     let (annotate, annotations) = mpsc::unbounded_channel();
     let evaluator = notifier::Evaluator {
         rules: rules.subscribe(),
@@ -215,6 +229,7 @@ async fn notifications(
         commits: CommitSource::of(world.clone()),
         board: world.board.clone(),
         metrics: world.metrics.clone(),
+        tally: world.tally.clone(),
         clock,
         undefined: Arc::default(),
         annotate: annotate.clone(),
@@ -346,9 +361,10 @@ async fn drain(mut receiver: mpsc::UnboundedReceiver<AppKey>, stop: Cancellation
 async fn keep_services(
     mut rules: watch::Receiver<Arc<Compiled>>,
     services: watch::Sender<Arc<delivery::Services>>,
-    http: crate::adapters::http::Http,
+    world: World,
     stop: CancellationToken,
 ) {
+    let http = &world.http;
     tokio::select! {
         _ = stop.cancelled() => return,
         loaded = rules.wait_for(|compiled| compiled.loaded) => if loaded.is_err() { return },
@@ -361,6 +377,10 @@ async fn keep_services(
             .iter()
             .map(|(name, config)| (name.clone(), Service::new(config.clone(), http.clone())))
             .collect();
+        let triggers: Vec<&str> = compiled.notifications.rules.triggers.keys().map(String::as_str).collect();
+        world.tally.know(&triggers, &built);
+        world.board.update(|status| status.services = built.keys().cloned().collect());
+        world.metrics.know(&triggers);
         services.send_replace(Arc::new(built));
         tokio::select! {
             _ = stop.cancelled() => return,
@@ -407,60 +427,5 @@ async fn follow_projects(
             }
             Some(DocumentEvent::Ready | DocumentEvent::Up) => world.board.problems("projects", Vec::new()),
         }
-    }
-}
-
-/// What is not accepted, beyond a first hiccup: one problem per service, its words without what changes from attempt to
-/// attempt.
-async fn failing(store: &Store, now: Timestamp) -> Vec<Problem> {
-    let filter = Filter { state: Some("retry_at".to_owned()), ..Filter::default() };
-    let Ok(rows) = store.rows(filter, MOST_ROWS).await else { return Vec::new() };
-    let mut found: BTreeMap<String, Problem> = BTreeMap::new();
-    for row in rows {
-        let healable = matches!(row.state, RowState::RetryAt { healable: true, .. });
-        let lasting = healable || now.duration_since(row.event_at) >= HICCUP;
-        // Undefined services have their own problem.
-        if !lasting || row.last_error.is_empty() || row.last_error.starts_with("there is no service") {
-            continue;
-        }
-        let text = row.last_error.strip_prefix("attempt ").and_then(|rest| rest.split_once(": ")).map(|(_, text)| text);
-        let text = text.unwrap_or(&row.last_error);
-        let problem = if healable {
-            let hint = "waiting messages are sent as soon as the service, its Secret or the template changes";
-            Problem::error("DeliveryRejected", text).hint(hint)
-        } else {
-            Problem::warning("DeliveryFailing", text).hint("waiting messages are sent when it answers again")
-        };
-        found.entry(row.service.clone()).or_insert(problem.in_object(format!("service {}", row.service)));
-    }
-    found.into_values().collect()
-}
-
-/// So many waiting rows are looked at.
-const MOST_ROWS: usize = 1000;
-
-/// A failure that has not healed by then is worth a problem.
-const HICCUP: jiff::SignedDuration = jiff::SignedDuration::from_secs(10);
-
-/// The outbox's size for the Board; asked of the store when something changed, not by the clock.
-async fn count_outbox(store: Store, board: status::Board, clock: delivery::Clock, stop: CancellationToken) {
-    let mut changes = store.outbox_changes();
-    loop {
-        if let Ok(counts) = store.counts().await {
-            let mut by_state: BTreeMap<String, u64> = BTreeMap::new();
-            for count in counts {
-                *by_state.entry(count.state).or_default() += count.rows;
-            }
-            board.update(|status| status.outbox = by_state);
-        }
-        board.problems("deliveries", failing(&store, clock.now()).await);
-        let trouble = store.trouble().map(|(_, text)| Problem::error("StoreFailed", text));
-        board.problems("store", trouble.into_iter().collect());
-        tokio::select! {
-            _ = stop.cancelled() => return,
-            changed = changes.changed() => if changed.is_err() { return },
-            _ = tokio::time::sleep(std::time::Duration::from_secs(10)) => {}
-        }
-        tokio::time::sleep(std::time::Duration::from_millis(500)).await;
     }
 }

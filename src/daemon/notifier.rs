@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::annotator;
 use super::commits::CommitSource;
-use super::delivery::{Clock, Rendered, Unrendered};
+use super::delivery::{Clock, Rendered, Tally, Unrendered};
 use super::metrics::Metrics;
 use super::rules::Compiled;
 use super::status::{Board, Progress};
@@ -75,6 +75,8 @@ pub struct Evaluator {
     pub board: Board,
     /// Counters.
     pub metrics: Arc<Metrics>,
+    /// Counters of the deliveries.
+    pub tally: Arc<Tally>,
     /// The outbox's time; users' languages see the machine's.
     pub clock: Clock,
     /// Undefined names in use.
@@ -169,7 +171,7 @@ impl Evaluator {
             }
             return Ok(Vec::new());
         }
-        self.suffix_reused_ids(&mut evaluation.rows).await?;
+        suffix_reused_ids(&self.store, &mut evaluation.rows).await?;
         let planned = evaluation.rows.len();
         let object = (planned > 0).then(|| app.packed().to_vec());
         let plan = Plan {
@@ -184,26 +186,13 @@ impl Evaluator {
         for id in &new {
             tracing::info!(app = %app.key, event = %id, "planned");
         }
+        if !new.is_empty() {
+            evaluation.fallbacks.iter().for_each(|service| self.tally.fell_back(service));
+        }
         if !evaluation.changes.is_empty() {
             let _ = self.annotate.send(app.key.clone());
         }
         Ok(Vec::new())
-    }
-
-    /// Rows whose id was used for an occurrence that is over mean a new one (OUT-01).
-    async fn suffix_reused_ids(&self, rows: &mut [Row]) -> Result<(), String> {
-        for row in rows {
-            let first = row.occurrence.clone();
-            for n in 2..1_000 {
-                let known = self.store.exists(vec![row.id.clone()]).await.map_err(|e| e.to_string())?;
-                if known.get(&row.id) != Some(&true) {
-                    break;
-                }
-                row.occurrence = format!("{first}#{n}");
-                row.id = identity::event_id(&row.occurrence, &row.service, &row.recipient);
-            }
-        }
-        Ok(())
     }
 
     fn report(&self, app: &Application, evaluation: &mut Evaluation) {
@@ -243,6 +232,12 @@ impl Evaluator {
                 catalog::render(templates, &row.templates, &row.service, kind, &row.recipient, &facts, topic);
             let wanted: Vec<String> = facts.take_wanted().into_iter().filter(|id| !commits.contains_key(id)).collect();
             if wanted.is_empty() {
+                let object = app.label();
+                let problems = rendering.problems.into_iter().map(|p| p.in_object(object.clone())).collect();
+                self.board.problems(&format!("notify text {}", app.key), problems);
+                if rendering.fallback {
+                    self.tally.fell_back(&row.service);
+                }
                 return match rendering.failed {
                     Some(reason) => Err(Unrendered::Parked(reason)),
                     None => Ok(Rendered { message: rendering.message, keep: !rendering.secret }),
@@ -254,6 +249,22 @@ impl Evaluator {
             }
         }
     }
+}
+
+/// Rows whose id was used for an occurrence that is over mean a new one (OUT-01).
+async fn suffix_reused_ids(store: &Store, rows: &mut [Row]) -> Result<(), String> {
+    for row in rows {
+        let first = row.occurrence.clone();
+        for n in 2..1_000 {
+            let known = store.exists(vec![row.id.clone()]).await.map_err(|e| e.to_string())?;
+            if known.get(&row.id) != Some(&true) {
+                break;
+            }
+            row.occurrence = format!("{first}#{n}");
+            row.id = identity::event_id(&row.occurrence, &row.service, &row.recipient);
+        }
+    }
+    Ok(())
 }
 
 /// Passes versions to workers by hash of the UID: order per Application, parallel across Applications. Nothing is
@@ -312,6 +323,7 @@ pub async fn run(
                 Some(Seen::Version(app)) => pass_on(app),
                 Some(Seen::Gone(key)) => {
                     evaluator.board.problems(&format!("notify {key}"), Vec::new());
+                    evaluator.board.problems(&format!("notify text {key}"), Vec::new());
                     evaluator.undefined.gone(&key);
                 }
                 Some(Seen::Complete) => {}
@@ -359,3 +371,6 @@ async fn worker(
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

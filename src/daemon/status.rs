@@ -1,14 +1,17 @@
 //! Status: all that the faces may see of the running daemon, and the Board it is written on. Problems are logged here
 //! when they open, hourly while open, and when they close (notifications.md OBS-02).
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use jiff::Timestamp;
 use serde_json::{Value as Json, json};
 use tokio::sync::watch;
 
+use crate::adapters::redact;
 use crate::core::problem::{Problem, Severity};
 
 /// A stage that has work and shows no progress for this long is stuck (PRB-02).
@@ -35,6 +38,12 @@ pub struct Status {
     pub problems: BTreeMap<String, Vec<Problem>>,
     /// Outbox rows by state.
     pub outbox: BTreeMap<String, u64>,
+    /// Names of the configured services.
+    pub services: BTreeSet<String>,
+    /// The outbox by service, for metrics.
+    pub waiting: BTreeMap<String, Waiting>,
+    /// When the outbox was counted.
+    pub counted_at: Option<Timestamp>,
     /// The last pushes: remote, branch, commit, number of applications.
     pub pushes: Vec<PushLine>,
     /// Conditions of readiness that are met.
@@ -45,6 +54,17 @@ pub struct Status {
     pub stuck: Option<String>,
     /// Rounds finished since start.
     pub rounds: u64,
+}
+
+/// The outbox rows of one service.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Waiting {
+    /// Rows by state.
+    pub by_state: BTreeMap<String, u64>,
+    /// When the oldest event that is neither done nor dead was seen.
+    pub oldest: Option<Timestamp>,
+    /// Rows waiting in its fullest lane.
+    pub deepest_lane: u64,
 }
 
 /// One accepted push.
@@ -96,8 +116,8 @@ pub fn problem_json(problem: &Problem) -> Json {
         "key": problem.key,
         "line": problem.line,
         "column": problem.column,
-        "text": problem.text,
-        "hint": problem.hint,
+        "text": redact::clean(&problem.text),
+        "hint": redact::clean(&problem.hint),
         "upstreamRejects": problem.upstream_rejects,
     })
 }
@@ -144,6 +164,15 @@ impl Board {
         }
     }
 
+    /// A condition of readiness is met no longer.
+    pub fn unready(&self, condition: &'static str) {
+        if self.status.borrow().ready.contains(condition) {
+            self.update(|status| {
+                status.ready.remove(condition);
+            });
+        }
+    }
+
     /// This process does not need the condition.
     pub fn not_needed(&self, condition: &'static str) {
         self.update(|status| {
@@ -152,9 +181,17 @@ impl Board {
     }
 
     /// Replaces all problems about one thing. New ones are logged, vanished ones are logged as over.
-    pub fn problems(&self, about: &str, problems: Vec<Problem>) {
+    pub fn problems(&self, about: &str, mut problems: Vec<Problem>) {
+        // Names of objects and keys are what people gave; a password that is an ordinary word must not hide them.
+        for problem in &mut problems {
+            for text in [&mut problem.text, &mut problem.hint] {
+                if let Cow::Owned(cleaned) = redact::clean(text) {
+                    *text = cleaned;
+                }
+            }
+        }
         let before = self.status.borrow().problems.get(about).cloned().unwrap_or_default();
-        self.say(about, &before, &problems);
+        self.say(about, &before, &problems, Instant::now());
         if before == problems {
             return;
         }
@@ -167,18 +204,30 @@ impl Board {
         });
     }
 
-    fn say(&self, about: &str, before: &[Problem], now: &[Problem]) {
+    /// Logs again what has been open for an hour since it was last logged.
+    pub fn remind(&self) {
+        self.remind_at(Instant::now());
+    }
+
+    fn remind_at(&self, at: Instant) {
+        let open = self.status.borrow().problems.clone();
+        for (about, problems) in open {
+            self.say(&about, &problems, &problems, at);
+        }
+    }
+
+    fn say(&self, about: &str, before: &[Problem], now: &[Problem], at: Instant) {
         let mut said = self.said.lock().unwrap_or_else(|e| e.into_inner());
         for problem in now {
             let key = (about.to_owned(), problem.to_string());
-            let due = said.get(&key).is_none_or(|at| at.elapsed() >= SAY_AGAIN);
+            let due = said.get(&key).is_none_or(|said| at.saturating_duration_since(*said) >= SAY_AGAIN);
             if due {
                 match problem.severity {
                     Severity::Error => tracing::error!(code = problem.code, "{problem}"),
                     Severity::Warning => tracing::warn!(code = problem.code, "{problem}"),
                     Severity::Info => tracing::debug!(code = problem.code, "{problem}"),
                 }
-                said.insert(key, Instant::now());
+                said.insert(key, at);
             }
         }
         for problem in before.iter().filter(|p| !now.contains(p)) {
@@ -266,6 +315,82 @@ mod tests {
         assert_eq!(board.status().stuck, None);
         stage.idle();
         assert_eq!(stage.idle_with_work(), Duration::ZERO);
+    }
+
+    /// Collects what is logged.
+    #[derive(Clone, Default)]
+    struct Log(Arc<std::sync::Mutex<Vec<u8>>>);
+
+    impl std::io::Write for Log {
+        fn write(&mut self, line: &[u8]) -> std::io::Result<usize> {
+            self.0.lock().unwrap().extend_from_slice(line);
+            Ok(line.len())
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn obs_02_problem_open_close() {
+        let (board, log) = (Board::default(), Log::default());
+        let writer = log.clone();
+        let subscriber = tracing_subscriber::fmt().with_writer(move || writer.clone()).with_ansi(false).finish();
+        let said = || {
+            let text = String::from_utf8(std::mem::take(&mut *log.0.lock().unwrap())).unwrap();
+            let severity = |line: &str| line.split_whitespace().nth(1).unwrap_or_default().to_owned();
+            text.lines().map(|line| (severity(line), line.contains("over: "))).collect::<Vec<_>>()
+        };
+        let once = |word: &str| vec![(word.to_owned(), false)];
+        tracing::subscriber::with_default(subscriber, || {
+            let problem = || vec![Problem::error("x", "broken")];
+            let opened = Instant::now();
+            board.problems("a", problem());
+            assert_eq!(said(), once("ERROR"), "when it opens");
+            for _ in 0..5 {
+                board.problems("a", problem());
+                board.remind_at(opened + Duration::from_secs(3500));
+            }
+            assert_eq!(said(), [], "not again and again");
+            board.remind_at(opened + Duration::from_secs(3601));
+            assert_eq!(said(), once("ERROR"), "hourly, also where nobody reports it anew");
+            board.remind_at(opened + Duration::from_secs(3700));
+            assert_eq!(said(), []);
+            board.remind_at(opened + Duration::from_secs(7202));
+            assert_eq!(said(), once("ERROR"));
+            board.problems("a", vec![]);
+            assert_eq!(said(), [("INFO".to_owned(), true)], "when it closes");
+            board.remind_at(opened + Duration::from_secs(99_999));
+            assert_eq!(said(), []);
+            board.problems("a", problem());
+            assert_eq!(said(), once("ERROR"), "a new one at once");
+        });
+    }
+
+    #[test]
+    fn out_11_a_store_that_fails_takes_the_readiness_back() {
+        let board = Board::default();
+        board.not_needed("applications");
+        board.not_needed("configuration");
+        board.ready("store");
+        assert!(board.status().not_ready().is_empty());
+        board.unready("store");
+        assert_eq!(board.status().not_ready(), ["store"]);
+        board.ready("store");
+        assert!(board.status().not_ready().is_empty());
+    }
+
+    #[test]
+    fn sec_01_a_known_secret_is_in_no_problem() {
+        let board = Board::default();
+        redact::know(&crate::config::secret::Secret::new("b0ard-s3cret"));
+        board.problems("s", vec![Problem::error("x", "got b0ard-s3cret").hint("YjBhcmQtczNjcmV0")]);
+        let text = board.status().to_json().to_string();
+        assert!(
+            text.contains("got ***") && !text.contains("b0ard-s3cret") && !text.contains("YjBhcmQtczNjcmV0"),
+            "{text}"
+        );
     }
 
     #[test]

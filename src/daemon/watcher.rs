@@ -3,11 +3,13 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, RwLock};
+use std::time::Instant;
 
 use futures::{Stream, StreamExt};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
+use super::metrics::Metrics;
 use super::status::Board;
 use crate::adapters::cluster::AppEvent;
 use crate::core::application::{AppKey, Application};
@@ -68,9 +70,11 @@ pub async fn run(
     applications: Applications,
     listeners: Vec<mpsc::UnboundedSender<Seen>>,
     board: Board,
+    metrics: Arc<Metrics>,
     stop: CancellationToken,
 ) {
     let progress = board.stage("observe");
+    let mut down: Option<Instant> = None;
     let tell = |seen: Seen| {
         for listener in &listeners {
             // A listener that has ended ends the process through its own task.
@@ -112,9 +116,15 @@ pub async fn run(
                 }
             }
             Some(AppEvent::Down(text)) => {
+                down.get_or_insert_with(Instant::now);
                 board.problems("cluster", vec![Problem::error("kubernetes-unavailable", text)]);
             }
-            Some(AppEvent::Up) => board.problems("cluster", Vec::new()),
+            Some(AppEvent::Up) => {
+                if let Some(since) = down.take() {
+                    metrics.watched_again(since.elapsed());
+                }
+                board.problems("cluster", Vec::new());
+            }
         }
         board.update(|status| status.watched = applications.len());
     }

@@ -29,7 +29,7 @@ const CREDENTIALS: &str = "username: bob\npassword: $secret\n";
 /// Everything on loopback, where encryption is not required; whether it is used where it is offered, and whether
 /// credentials go over it, is seen all the same.
 #[tokio::test]
-async fn email_tls_matrix() {
+async fn em_03_em_04_email_tls_matrix() {
     let (tls, pem) = certificate();
     for (offered, implicit, setting, trusted, outcome) in [
         // STARTTLS offered, TLS at once, setting, certificate trusted: encrypted, or the class of the failure
@@ -211,7 +211,7 @@ async fn em_05_em_06_the_mail() {
 }
 
 #[tokio::test]
-async fn email_header_injection() {
+async fn em_07_sec_06_email_header_injection() {
     let inbox = start(Manners::default()).await;
     let plain = service(&inbox, "");
     for to in [
@@ -230,7 +230,7 @@ async fn email_header_injection() {
 }
 
 #[tokio::test]
-async fn class_table_mail() {
+async fn dlv_05_class_table_mail() {
     use Class::{NotSent, RejectedFinal, RejectedHealable, Transient};
     for (stage, reply, class) in [
         ("greeting", "421 busy", Transient),
@@ -262,7 +262,7 @@ async fn class_table_mail() {
 }
 
 #[tokio::test]
-async fn email_cut_after_dot() {
+async fn em_08_email_cut_after_dot() {
     let inbox = start(Manners::default()).await;
     inbox.script([Fault::DieAfterAccepting, Fault::Cut]);
     for accepted in [1, 1] {

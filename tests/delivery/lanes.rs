@@ -1,153 +1,17 @@
 //! The executor against the inbox: order, isolation, retries, restarts. Every wait is on an observed condition.
 
 use std::collections::BTreeMap;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
-use lynceus::adapters::services::Service;
-use lynceus::adapters::store::{Error, Filter, Plan, Store};
-use lynceus::core::application::AppKey;
-use lynceus::core::notify::ledger::{LedgerChange, Mark, Origin};
+use lynceus::adapters::store::{Error, Filter, Store};
 use lynceus::core::notify::message::{DeliveryPolicy, Message, Part, SlackPart};
 use lynceus::core::notify::row::{Payload, Row, RowState};
-use lynceus::daemon::delivery::{Caps, Clock, Parts, Render, Rendered, Services, Tally, Told, Unrendered, run};
-use lynceus::demo::inbox::{Fault, Inbox, Item};
-use tokio::sync::{mpsc, watch};
-use tokio::task::JoinHandle;
-use tokio_util::sync::CancellationToken;
+use lynceus::demo::inbox::{Fault, Item};
 
+use crate::executor::*;
 use crate::house::{PATIENCE, configured, inbox, items};
-
-/// Retries within milliseconds, so that a test needs no patience.
-const QUICK: &str = "retryWaitMin: 5ms\nretryWaitMax: 20ms\nretryMax: 50\n";
-
-struct House {
-    store: Store,
-    services: watch::Sender<Arc<Services>>,
-    told: mpsc::UnboundedReceiver<Told>,
-    tally: Arc<Tally>,
-    stop: CancellationToken,
-    task: JoinHandle<Result<(), Error>>,
-}
-
-fn plainly() -> Render {
-    Arc::new(|row, object| {
-        Box::pin(async move {
-            match row.trigger.as_str() {
-                "breaks" => panic!("on purpose"),
-                "parked" => Err(Unrendered::Parked("no such field".into())),
-                _ => {
-                    let text = format!("{} {:?}", row.id, object.map(|bytes| bytes.len()));
-                    Ok(Rendered { message: Message { text, part: Part::None }, keep: row.trigger != "secret" })
-                }
-            }
-        })
-    })
-}
-
-async fn open(store: Store, services: &[Service]) -> House {
-    let epoch = store.claim().await.unwrap();
-    let (services, watched) = watch::channel(Arc::new(by_name(services)));
-    let (tell, told) = mpsc::unbounded_channel();
-    let (tally, stop) = (Arc::new(Tally::default()), CancellationToken::new());
-    let parts = Parts {
-        store: store.clone(),
-        epoch,
-        services: watched,
-        render: plainly(),
-        clock: Clock::start(Timestamp::now()),
-        caps: Caps::default(),
-        told: tell,
-        tally: tally.clone(),
-    };
-    let task = tokio::spawn(run(parts, stop.clone()));
-    House { store, services, told, tally, stop, task }
-}
-
-fn by_name(services: &[Service]) -> Services {
-    services.iter().map(|service| (service.config().name.clone(), service.clone())).collect()
-}
-
-impl House {
-    async fn plan(&self, rows: impl IntoIterator<Item = Row>) {
-        let rows: Vec<Row> = rows.into_iter().collect();
-        let changes = rows.iter().map(|row| {
-            let mark = Mark { origin: Origin::Planned, at: 0, told: false };
-            LedgerChange::Put(row.state_key.clone(), mark)
-        });
-        let plan = Plan {
-            uid: "u".into(),
-            changes: changes.collect(),
-            rows: rows.clone(),
-            object: Some(b"12345".to_vec()),
-            ..Plan::default()
-        };
-        self.store.plan(plan).await.unwrap();
-    }
-
-    async fn row(&self, id: &str) -> Row {
-        self.store.row(id).await.unwrap().unwrap()
-    }
-
-    /// Waits until the row is as asked.
-    async fn until(&self, id: &str, what: &str, condition: impl Fn(&Row) -> bool) -> Row {
-        let deadline = Instant::now() + PATIENCE;
-        loop {
-            let row = self.row(id).await;
-            if condition(&row) {
-                return row;
-            }
-            assert!(Instant::now() < deadline, "{id} never was {what}: {row:?}");
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-    }
-
-    async fn done(&self, id: &str) -> Row {
-        self.until(id, "done", |row| matches!(row.state, RowState::Done { .. })).await
-    }
-
-    async fn close(self) -> Result<(), Error> {
-        self.stop.cancel();
-        self.task.await.unwrap()
-    }
-}
-
-fn event(id: &str, app: &str, service: &str, recipient: &str) -> Row {
-    Row {
-        id: id.into(),
-        occurrence: format!("occ_{id}"),
-        app: AppKey { namespace: "argocd".into(), name: app.into() },
-        app_uid: format!("uid-{app}"),
-        trigger: "on-deployed".into(),
-        condition: "[0].h".into(),
-        state_key: format!("key-{id}"),
-        service: service.into(),
-        recipient: recipient.into(),
-        templates: vec!["t".into()],
-        payload: Payload::Rendered(Message { text: id.into(), part: Part::None }),
-        state: RowState::Planned,
-        attempts: 0,
-        event_at: Timestamp::now(),
-        last_error: String::new(),
-        possible_repeat: false,
-        steps: vec![],
-    }
-}
-
-fn hook(name: &str, inbox: &Inbox, more: &str) -> Service {
-    configured(&format!("service.webhook.{name}"), &format!("url: {}/{name}\n{more}", inbox.url()))
-}
-
-fn bodies(inbox: &Inbox) -> Vec<String> {
-    let bodies = items(inbox).into_iter().map(|item| match item {
-        Item::Webhook { body, .. } => body,
-        Item::Slack { fields, .. } => fields["text"].clone(),
-        Item::Mail { content, .. } => content,
-    });
-    bodies.collect()
-}
 
 #[tokio::test]
 async fn p_3_an_event_is_delivered_once_and_told() {
@@ -168,7 +32,7 @@ async fn p_3_an_event_is_delivered_once_and_told() {
 }
 
 #[tokio::test]
-async fn once_per_failure_then_success() {
+async fn dlv_03_once_per_failure_then_success() {
     let inbox = inbox().await;
     inbox.script([Fault::status(500), Fault::status(429), Fault::status(503)]);
     let house = open(Store::memory().unwrap(), &[hook("x", &inbox, QUICK)]).await;
@@ -205,7 +69,7 @@ async fn lan_07_an_unknown_outcome_is_sent_again_and_says_so() {
 }
 
 #[tokio::test]
-async fn lane_isolation() {
+async fn lan_06_lane_isolation() {
     let (healthy, hole) = (inbox().await, inbox().await);
     hole.always(Some(Fault::Stall));
     let mut services = vec![hook("good", &healthy, "")];
@@ -224,7 +88,7 @@ async fn lane_isolation() {
 }
 
 #[tokio::test]
-async fn order_per_app_and_lane() {
+async fn dlv_01_lan_01_order_per_app_and_lane() {
     let inbox = inbox().await;
     let house = open(Store::memory().unwrap(), &[hook("x", &inbox, QUICK)]).await;
     inbox.script((0..12).map(|n| if n % 3 == 0 { Fault::status(500) } else { Fault::None }));
@@ -242,7 +106,7 @@ async fn order_per_app_and_lane() {
 }
 
 #[tokio::test]
-async fn token_rotation_heals() {
+async fn section_12_2_token_rotation_heals() {
     let inbox = inbox().await;
     inbox.script([Fault::status(401)]);
     let house = open(Store::memory().unwrap(), &[hook("x", &inbox, "")]).await;
@@ -265,7 +129,7 @@ async fn token_rotation_heals() {
 }
 
 #[tokio::test]
-async fn tpl_09_deferred_messages_are_rendered_at_delivery() {
+async fn tpl_09_sec_02_deferred_messages_are_rendered_at_delivery() {
     let inbox = inbox().await;
     let house = open(Store::memory().unwrap(), &[hook("x", &inbox, "")]).await;
     let deferred =
@@ -286,7 +150,7 @@ async fn tpl_09_deferred_messages_are_rendered_at_delivery() {
 }
 
 #[tokio::test]
-async fn panic_in_one_delivery() {
+async fn dlv_02_panic_in_one_delivery() {
     let inbox = inbox().await;
     let house = open(Store::memory().unwrap(), &[hook("x", &inbox, "")]).await;
     let breaks = Row { payload: Payload::Deferred, trigger: "breaks".into(), ..event("bad", "bad", "x", "") };
@@ -307,7 +171,7 @@ async fn lan_05_a_receiver_that_is_ill_is_left_alone() {
     house.plan([event("w", "w", "well", "")]).await;
     house.done("w").await;
     house.until("e0", "waiting", |row| row.attempts > 0 && !matches!(row.state, RowState::Sending { .. })).await;
-    assert_eq!(house.tally.figures().open_breakers, [ill.url()]);
+    assert_eq!(house.tally.figures().open_breakers, [("ill".to_owned(), ill.url())]);
     assert!(ill.calls() <= 8, "five, and what was under way: {}", ill.calls());
     house.close().await.unwrap();
 }
@@ -329,15 +193,6 @@ async fn lan_04_a_throttled_lane_waits_alone() {
     house.done("b1").await;
     assert!(begun.elapsed() >= Duration::from_millis(1500));
     house.close().await.unwrap();
-}
-
-fn copy_folder(from: &Path) -> tempfile::TempDir {
-    let to = tempfile::tempdir().unwrap();
-    for entry in std::fs::read_dir(from).unwrap() {
-        let entry = entry.unwrap();
-        std::fs::copy(entry.path(), to.path().join(entry.file_name())).unwrap();
-    }
-    to
 }
 
 /// The store's files, copied while an attempt runs, are what a kill at that moment leaves.
@@ -394,7 +249,7 @@ async fn out_12_a_running_attempt_may_end_after_the_stop() {
 }
 
 #[tokio::test]
-async fn slack_thread_over_restart() {
+async fn sl_05_dlv_13_slack_thread_over_restart() {
     let inbox = inbox().await;
     let folder = tempfile::tempdir().unwrap();
     let slack = || configured("service.slack", &format!("token: t\napiURL: {}/api", inbox.url()));
@@ -427,7 +282,7 @@ async fn slack_thread_over_restart() {
 }
 
 #[tokio::test]
-async fn out_06_an_old_event_is_given_up_visibly() {
+async fn dlv_04_out_06_an_old_event_is_given_up_visibly() {
     let inbox = inbox().await;
     let house = open(Store::memory().unwrap(), &[hook("x", &inbox, "lynceus: {maxAge: 1h}")]).await;
     let old = Timestamp::now() - Duration::from_secs(3601);
@@ -443,7 +298,7 @@ async fn out_06_an_old_event_is_given_up_visibly() {
 }
 
 #[tokio::test]
-async fn stale_epoch_rejected() {
+async fn out_04_stale_epoch_rejected() {
     let inbox = inbox().await;
     let house = open(Store::memory().unwrap(), &[hook("x", &inbox, "")]).await;
     house.plan([event("e1", "web", "x", "")]).await;
@@ -482,13 +337,6 @@ async fn out_11_what_cannot_be_recorded_is_not_sent() {
     assert_eq!(house.store.trouble(), None);
     assert_eq!(house.store.rows(Filter::default(), 9).await.unwrap().len(), 3);
     house.task.abort();
-}
-
-impl House {
-    fn plan_later(&self, id: &str) -> JoinHandle<Result<Vec<String>, Error>> {
-        let (store, rows) = (self.store.clone(), vec![event(id, id, "x", "")]);
-        tokio::spawn(async move { store.plan(Plan { rows, ..Plan::default() }).await })
-    }
 }
 
 /// A thousand events to one webhook service over many lanes.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use lynceus::adapters::services::{Class, SendError, Sent, Service, ThreadNews};
+use lynceus::adapters::services::{Class, SendError, Sent, Service, ThreadNews, Throttle};
 use lynceus::core::notify::message::{DeliveryPolicy, Message, Part, SlackPart, Thread};
 use lynceus::demo::inbox::{Fault, Inbox, Item};
 use serde::Deserialize;
@@ -36,7 +36,7 @@ struct Vector {
 }
 
 #[tokio::test]
-async fn slack_form_vectors() {
+async fn sl_01_sl_04_slack_form_vectors() {
     let vectors: Vec<Vector> = serde_json::from_str(include_str!("../fixtures/services/slack_forms.json")).unwrap();
     let inbox = inbox().await;
     for (n, vector) in vectors.into_iter().enumerate() {
@@ -86,7 +86,7 @@ async fn deliver(
 }
 
 #[tokio::test]
-async fn slack_policy_matrix() {
+async fn sl_02_sl_03_slack_policy_matrix() {
     use DeliveryPolicy::{Post, PostAndUpdate, Update};
     for (policy, known, key, expected) in [
         (Post, false, "", vec!["post"]),
@@ -171,7 +171,7 @@ async fn out_05_a_finished_post_is_not_repeated() {
 }
 
 #[tokio::test]
-async fn slack_error_table() {
+async fn sl_06_sl_09_slack_error_table() {
     let inbox = inbox().await;
     let slack = service(&inbox, "");
     let message = Message { text: "t".into(), part: Part::None };
@@ -202,7 +202,7 @@ async fn slack_error_table() {
             let error = slack.send("general", &message, &context()).await.unwrap_err();
             assert_eq!(error.class, class, "{word}");
             assert!(error.text.contains(word), "{error}");
-            assert_eq!(error.throttled, word == "ratelimited");
+            assert_eq!(error.throttled, (word == "ratelimited").then_some(Throttle::Lane));
             assert_eq!(error.text.len() > word.len() + 10, class == Class::RejectedHealable, "what to do: {error}");
         }
     }
@@ -210,7 +210,7 @@ async fn slack_error_table() {
     let error = slack.send("general", &message, &context()).await.unwrap_err();
     assert_eq!(
         (error.class, error.throttled, error.retry_after.unwrap().as_secs()),
-        (Class::NotSent, true, 30),
+        (Class::NotSent, Some(Throttle::Lane), 30),
         "SL-06"
     );
     inbox.script([Fault::Status { code: 200, headers: vec![], body: "<html>".into() }]);

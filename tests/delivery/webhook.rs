@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use lynceus::adapters::services::{Class, SendError};
+use lynceus::adapters::services::{Class, SendError, Throttle};
 use lynceus::core::notify::message::{Message, Part, WebhookPart};
 use lynceus::demo::inbox::{Fault, Inbox, Item};
 use serde::Deserialize;
@@ -34,7 +34,7 @@ fn plain(text: &str) -> Message {
 }
 
 #[tokio::test]
-async fn webhook_vectors() {
+async fn wh_01_wh_02_webhook_vectors() {
     let vectors: Vec<Vector> = serde_json::from_str(include_str!("../fixtures/services/webhook.json")).unwrap();
     let inbox = inbox().await;
     for (n, vector) in vectors.into_iter().enumerate() {
@@ -87,7 +87,7 @@ async fn failed(inbox: &Inbox, fault: Fault, more: &str) -> SendError {
 }
 
 #[tokio::test]
-async fn class_table_http() {
+async fn dlv_05_class_table_http() {
     let inbox = inbox().await;
     let table: [(&[u16], Class, bool, bool); 6] = [
         // class, whether a quick retry may follow, whether the breaker counts it
@@ -102,7 +102,8 @@ async fn class_table_http() {
         for code in codes {
             let error = failed(&inbox, Fault::status(*code), "").await;
             assert_eq!((error.class, error.quick, error.ill), (class, quick, ill), "{code}");
-            assert_eq!((error.throttled, error.gone), (*code == 429, *code == 410), "{code}");
+            let throttled = (*code == 429).then_some(Throttle::Service);
+            assert_eq!((error.throttled, error.gone), (throttled, *code == 410), "{code}");
             assert!(error.text.contains(&format!("status {code}")), "WH-06: {error}");
             assert!(!error.text.contains("token-path") && !error.text.contains("the message"), "WH-06: {error}");
         }
@@ -113,7 +114,7 @@ async fn class_table_http() {
 }
 
 #[tokio::test]
-async fn class_table_connections() {
+async fn dlv_05_lan_03_class_table_connections() {
     let inbox = inbox().await;
     assert_eq!(failed(&inbox, Fault::Cut, "").await.class, Class::Unknown);
     let error = failed(&inbox, Fault::Stall, "lynceus: {timeout: 200ms}").await;
@@ -135,7 +136,7 @@ async fn class_table_connections() {
 }
 
 #[tokio::test]
-async fn class_table_certificates() {
+async fn dlv_05_http_02_class_table_certificates() {
     let (tls, pem) = crate::house::certificate();
     let manners = lynceus::demo::inbox::Manners {
         tls: Some(tls),
@@ -172,7 +173,7 @@ async fn out_07_retry_after_is_heard_and_bounded() {
 }
 
 #[tokio::test]
-async fn webhook_redirect_drops_headers() {
+async fn wh_07_sec_07_webhook_redirect_drops_headers() {
     let (near, far) = (inbox().await, inbox().await);
     let redirect =
         |code: u16, to: String| Fault::Status { code, headers: vec![("Location".into(), to)], body: "".into() };
@@ -200,7 +201,7 @@ async fn webhook_redirect_drops_headers() {
 }
 
 #[tokio::test]
-async fn wh_05_quick_retries() {
+async fn wh_05_webhook_retry_schedule() {
     let inbox = inbox().await;
     let transient = failed(&inbox, Fault::status(500), "").await;
     let last = failed(&inbox, Fault::status(400), "").await;
@@ -222,7 +223,7 @@ async fn wh_05_quick_retries() {
 }
 
 #[tokio::test]
-async fn error_text_has_no_secret() {
+async fn wh_06_http_04_error_text_has_no_secret() {
     let inbox = inbox().await;
     let echo = Fault::Status {
         code: 400,

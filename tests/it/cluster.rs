@@ -342,7 +342,7 @@ async fn git_14_refresh_sets_argo_cds_annotations() {
 }
 
 #[tokio::test]
-async fn wrb_02_the_state_annotation_is_written_to_this_object_only() {
+async fn wrb_02_dlv_08_the_state_annotation_is_written_to_this_object_only() {
     let (ns, cluster) = installed("notified").await;
     let mut web = app("web");
     web["metadata"]["annotations"] = json!({ "other": "stays" });

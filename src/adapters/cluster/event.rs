@@ -10,6 +10,7 @@ use kube::api::PostParams;
 
 use super::object::resource;
 use super::{Call, Cluster, Error, within};
+use crate::adapters::redact;
 use crate::core::application::AppKey;
 
 /// The component name of Argo CD Image Updater, kept so that what people filter by still works.
@@ -90,7 +91,7 @@ fn event(note: &Note<'_>, name: &str) -> Event {
         type_: Some(if note.kind == NoteKind::Normal { "Normal" } else { "Warning" }.to_owned()),
         reason: Some(note.reason.to_owned()),
         // The API server refuses longer ones.
-        message: Some(note.message.chars().take(1000).collect()),
+        message: Some(redact::clean(note.message).chars().take(1000).collect()),
         source: Some(EventSource { component: Some(COMPONENT.to_owned()), host: None }),
         first_timestamp: time.clone(),
         last_timestamp: time,

@@ -95,6 +95,19 @@ const LATER: [(&str, &str); 3] = [
 ];
 
 impl Credentials {
+    /// Every value that must not be seen.
+    pub(super) fn secrets(&self) -> impl Iterator<Item = &Secret> {
+        let login = match &self.login {
+            Login::Basic { password: secret, .. } | Login::Bearer(secret) | Login::SshKey(secret) => Some(secret),
+            Login::Anonymous => None,
+        };
+        let proxy = match &self.proxy {
+            Some(Proxy::Through { url, .. }) => Some(url),
+            _ => None,
+        };
+        login.into_iter().chain(self.identity.as_ref().map(|identity| &identity.key)).chain(proxy)
+    }
+
     /// None: for local repositories and explicitly anonymous ones.
     pub fn anonymous() -> Credentials {
         Credentials::default()

@@ -2,6 +2,7 @@
 
 use super::address::Address;
 use super::credentials::{Credentials, Login};
+use crate::adapters::redact;
 use crate::config::secret::Secret;
 use crate::core::application::source::normalise_repo_url;
 use crate::core::problem::Problem;
@@ -64,6 +65,7 @@ impl Remote {
             _ => normalise_repo_url(url),
         };
         let credentials = with_user_of(url, credentials);
+        credentials.secrets().for_each(redact::know);
         Ok(Remote(Arc::new(Inner { identity, shown, address, credentials })))
     }
 

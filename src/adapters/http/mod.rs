@@ -19,7 +19,7 @@ pub use error::{Cause, Error, retry_after};
 pub use request::{Redirects, Reply, Request};
 pub use reqwest::Method;
 pub use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
-pub use trust::{ClientIdentity, Proxy, Roots, Trust};
+pub use trust::{ClientIdentity, Proxy, Roots, Trust, check_roots};
 pub use url::Url;
 
 use std::collections::BTreeMap;

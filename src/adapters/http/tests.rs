@@ -334,6 +334,36 @@ async fn sec_05_every_hop_passes_the_gate() {
     }
 }
 
+/// The refused forms of the table.
+fn refused_forms() -> Vec<&'static str> {
+    let text = include_str!("../../../tests/fixtures/registry/address_forms.txt");
+    text.lines().filter_map(|line| line.strip_prefix("deny ")).collect()
+}
+
+/// Each form again as the target of a redirect, and as a name for clients that connect by themselves.
+#[tokio::test]
+async fn address_guard_forms_sec_05_by_redirect_and_by_name() {
+    let forms = refused_forms();
+    let peer = Peer::start(move |request| {
+        let wanted = request.split(' ').nth(1).and_then(|path| path.strip_prefix("/to-")?.parse::<usize>().ok());
+        reply(
+            "307 Moved",
+            &format!("location: http://{}/latest/meta-data/\r\n", refused_forms()[wanted.unwrap_or(0)]),
+            b"",
+        )
+    })
+    .await;
+    for (n, form) in forms.iter().enumerate() {
+        let url = peer.url(&format!("/to-{n}"));
+        let got = http().request(Method::POST, url).body("b").redirects(Redirects::Anywhere(10)).send().await;
+        assert!(matches!(got, Err(Error::Forbidden { .. } | Error::Redirect { .. })), "{form}: {got:?}");
+        let bare = form.trim_start_matches('[').split(']').next().unwrap_or_default();
+        let got = tokio::time::timeout(Duration::from_secs(20), http().resolve(bare, 25)).await.expect("an answer");
+        assert!(matches!(got, Err(Error::Forbidden { .. } | Error::NotSent { .. })), "{form}: {got:?}");
+    }
+    assert!(forms.len() >= 50, "{}", forms.len());
+}
+
 #[test]
 fn address_guard_forms_sec_05() {
     let text = include_str!("../../../tests/fixtures/registry/address_forms.txt");

@@ -95,6 +95,18 @@ impl Trust {
     }
 }
 
+/// Whether a text holds certificates that can be roots.
+///
+/// # Errors
+/// [`Error::BadTrust`] says what is wrong with it.
+pub fn check_roots(pem: &str) -> Result<(), Error> {
+    let unusable = |why: String| Error::BadTrust { what: "private root".into(), why };
+    for certificate in certificates(pem.as_bytes(), "private root")? {
+        RootCertStore::empty().add(certificate).map_err(|e| unusable(e.to_string()))?;
+    }
+    Ok(())
+}
+
 /// The rustls configuration these settings mean: TLS 1.2 or newer, HTTP/2 offered first.
 pub(super) fn tls_config(trust: &Trust) -> Result<rustls::ClientConfig, Error> {
     let provider = provider();

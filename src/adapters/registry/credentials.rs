@@ -1,6 +1,7 @@
 //! Registry credentials out of what a Secret, a variable or a program gave: `user:password` (CRED-2) and docker
 //! configuration files (CRED-4). Where the bytes come from is the caller's business.
 
+use crate::adapters::redact;
 use crate::config::secret::Secret;
 use crate::core::problem::Problem;
 use base64::Engine;
@@ -20,6 +21,12 @@ pub struct Credential {
 }
 
 impl Credential {
+    fn of(user: String, password: &str) -> Credential {
+        let password = Secret::new(password.to_owned());
+        redact::know(&password);
+        Credential { user, password }
+    }
+
     /// Splits `user:password` at the first `:` after removing one trailing line break. `both` demands that neither
     /// side is empty (`env:`); else an empty user is fine, and the same goes for the password (CRED-2).
     ///
@@ -39,7 +46,7 @@ impl Credential {
         if user.chars().any(char::is_control) {
             return Err(invalid("the user holds control characters"));
         }
-        Ok(Credential { user: user.to_owned(), password: Secret::new(password) })
+        Ok(Credential::of(user.to_owned(), password))
     }
 
     /// The entry of a docker configuration (`.dockerconfigjson`) for an image on `registry` (host and port, canonical)
@@ -141,9 +148,7 @@ impl DockerEntry {
             return Credential::split(&plain, false).map_err(|_| invalid("`auth` is not user:password"));
         }
         match (&self.username, &self.password) {
-            (Some(user), Some(password)) if !password.is_empty() => {
-                Ok(Credential { user: user.clone(), password: Secret::new(password.clone()) })
-            }
+            (Some(user), Some(password)) if !password.is_empty() => Ok(Credential::of(user.clone(), password)),
             _ if self.identity_token.is_some() => {
                 Err(invalid("identity tokens are not supported").hint("use `auth`, or `username` and `password`"))
             }

@@ -1,9 +1,6 @@
-//! Keeps secret values out of texts, also where they come back encoded (SEC-01).
+//! Keeps a service's secret values out of its errors (SEC-01), also where a text was cut in the middle of one.
 
-use base64::Engine;
-use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD, URL_SAFE_NO_PAD};
-use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
-
+use crate::adapters::redact;
 use crate::config::secret::Secret;
 
 /// Shorter values would blank out ordinary words.
@@ -15,19 +12,14 @@ pub(super) struct Cleaner {
 }
 
 impl Cleaner {
-    pub(super) fn new(secrets: &[Secret]) -> Cleaner {
+    pub(super) fn new<'a>(secrets: impl IntoIterator<Item = &'a Secret>) -> Cleaner {
         let mut forms = Vec::new();
         for secret in secrets {
-            let Ok(value) = secret.expose_text() else { continue };
-            let value = value.trim_end_matches(['\r', '\n']);
-            if value.len() < SHORTEST {
-                continue;
+            redact::know(secret);
+            let value = secret.expose().trim_ascii_end();
+            if value.len() >= SHORTEST {
+                forms.extend(redact::forms(value));
             }
-            forms.push(value.to_owned());
-            forms.extend([STANDARD.encode(value), STANDARD_NO_PAD.encode(value), URL_SAFE_NO_PAD.encode(value)]);
-            forms.push(utf8_percent_encode(value, NON_ALPHANUMERIC).to_string());
-            forms.push(url::form_urlencoded::byte_serialize(value.as_bytes()).collect());
-            forms.push(serde_json::Value::from(value).to_string().trim_matches('"').to_owned());
         }
         // Longest first: a form inside another one must not leave the rest of it standing.
         forms.sort_by_key(|form| std::cmp::Reverse(form.len()));
@@ -35,7 +27,6 @@ impl Cleaner {
         Cleaner { forms }
     }
 
-    /// Also where a text was cut in the middle of a secret.
     pub(super) fn clean(&self, text: &str) -> String {
         let mut text = self.forms.iter().fold(text.to_owned(), |text, form| text.replace(form.as_str(), "***"));
         let beginnings = self.forms.iter().flat_map(|form| form.char_indices().map(|(end, _)| &form[..end]));

@@ -16,6 +16,7 @@ use jiff::Timestamp;
 use sha2::{Digest, Sha256};
 
 use super::http::{self, Http, Limits, Trust};
+use super::redact;
 use crate::config::secret::Secret;
 use crate::config::services::{Body, ServiceConfig};
 use crate::core::notify::message::{Message, Part, Thread};
@@ -103,7 +104,7 @@ pub enum Class {
 
 impl Class {
     /// The word in metrics.
-    pub fn word(self) -> &'static str {
+    pub const fn word(self) -> &'static str {
         match self {
             Class::NotSent => "not_sent",
             Class::RejectedFinal => "rejected_final",
@@ -114,6 +115,15 @@ impl Class {
     }
 }
 
+/// What a throttling answer is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Throttle {
+    /// This destination.
+    Lane,
+    /// The credential, and with it every destination of the service.
+    Service,
+}
+
 /// A failed attempt. The text holds no secret, no request and at most 512 characters of the reply (HTTP-04).
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{text}")]
@@ -122,8 +132,8 @@ pub struct SendError {
     pub class: Class,
     /// The earliest moment the receiver named, as a wait; at most an hour (OUT-07).
     pub retry_after: Option<Duration>,
-    /// The receiver asks to be left alone for a while: slows the lane, says nothing about its health (LAN-04).
-    pub throttled: bool,
+    /// The receiver asks to be left alone for a while: says nothing about its health (LAN-04).
+    pub throttled: Option<Throttle>,
     /// Counts towards opening the breaker (LAN-05).
     pub ill: bool,
     /// The receiver is gone for good: opens the breaker for an hour (410).
@@ -141,7 +151,7 @@ impl SendError {
         SendError {
             class,
             retry_after: None,
-            throttled: false,
+            throttled: None,
             ill: matches!(class, Class::NotSent | Class::Unknown),
             gone: false,
             quick: matches!(class, Class::NotSent | Class::Unknown),
@@ -171,6 +181,7 @@ pub struct LaneLimits {
 
 /// The Secret's values as conditions and templates see them: `secrets`, a map of bytes (notifications.md §5.1).
 pub fn template_secrets(secrets: &BTreeMap<String, Secret>) -> Map {
+    secrets.values().for_each(redact::know);
     let entries = secrets.iter().map(|(key, value)| (Arc::from(key.as_str()), Value::Bytes(value.expose().into())));
     Map::from_entries(MapKind::Bytes, entries.collect())
 }
@@ -186,7 +197,14 @@ impl Service {
         };
         let mut mark = [0; 8];
         mark.copy_from_slice(&Sha256::digest(&credential)[..8]);
-        let cleaner = Cleaner::new(&config.secrets);
+        // Also those that were written into the ConfigMap itself.
+        let inline: Vec<&Secret> = match &config.body {
+            Body::Webhook(hook) => webhook::credentials(hook),
+            Body::Slack(slack) => vec![&slack.token],
+            Body::Email(mail) => vec![&mail.password],
+            Body::Undelivered(_) => Vec::new(),
+        };
+        let cleaner = Cleaner::new(config.secrets.iter().chain(inline));
         let place = cleaner.clean(&place);
         Service { inner: Arc::new(Inner { config, http, cleaner, endpoint: Endpoint { place, mark } }) }
     }
@@ -317,7 +335,8 @@ fn status_error(code: u16, asked: Option<Duration>, text: String) -> SendError {
     };
     SendError {
         retry_after: asked.map(retry_after).filter(|_| matches!(code, 429 | 503)),
-        throttled: code == 429,
+        // One URL and one credential serve all destinations of a webhook; who knows better says so.
+        throttled: (code == 429).then_some(Throttle::Service),
         ill: code >= 500,
         gone: code == 410,
         quick: code == 429 || (code >= 500 && code != 501),

@@ -1,17 +1,21 @@
 //! Slack (notifications.md §13.3): the form posts of Argo CD Notifications, threads, and what each error means.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use serde::Deserialize;
 use url::form_urlencoded::Serializer;
 
 use super::super::http::{Limits, Method, Url};
-use super::{Class, SendContext, SendError, Sent, Service, ThreadNews, http_error};
+use super::{Class, SendContext, SendError, Sent, Service, ThreadNews, Throttle, http_error};
 use crate::config::services::Slack;
 use crate::core::notify::message::{DeliveryPolicy, Message, Part, SlackPart, Thread};
+use crate::core::retry::retry_after;
 
 /// Slack repeats the whole message in its answer, and the answer is needed: it names the thread. 64 KiB would cut it.
 const LARGEST_ANSWER: usize = 1 << 20;
+
+/// The wait after `ratelimited` without a `Retry-After`.
+const UNNAMED_WAIT: Duration = Duration::from_secs(30);
 
 /// The step after which a message of several calls goes on with the update of its thread's root.
 const POSTED: &str = "post";
@@ -125,18 +129,19 @@ impl Sender<'_> {
 
     /// Makes a call; where Slack cannot show the message's blocks or has no text, once more with text only (SL-08).
     async fn call(&self, call: &Call<'_>) -> Result<Answer, Trouble> {
-        let answer = self.exchange(call, Form::Whole).await?;
+        let (answer, asked) = self.exchange(call, Form::Whole).await?;
         if answer.ok {
             return Ok(answer);
         }
         if !unshowable(&answer.error) {
-            return Err(refused(&answer.error));
+            return Err(refused(&answer.error, asked));
         }
-        let again = self.exchange(call, Form::TextOnly(&answer.error)).await?;
-        if again.ok { Ok(again) } else { Err(refused(&again.error)) }
+        let (again, asked) = self.exchange(call, Form::TextOnly(&answer.error)).await?;
+        if again.ok { Ok(again) } else { Err(refused(&again.error, asked)) }
     }
 
-    async fn exchange(&self, call: &Call<'_>, form: Form<'_>) -> Result<Answer, Trouble> {
+    /// One call: the answer, and the wait it asks for.
+    async fn exchange(&self, call: &Call<'_>, form: Form<'_>) -> Result<(Answer, Option<Duration>), Trouble> {
         let method = match call {
             Call::Post { .. } => "chat.postMessage",
             Call::Update { .. } => "chat.update",
@@ -147,10 +152,15 @@ impl Sender<'_> {
         let limits = Limits { bytes: LARGEST_ANSWER, ..self.service.limits() };
         let request = self.service.inner.http.request(Method::POST, url).trust(&self.service.trust()).limits(limits);
         let request = request.bearer(&self.slack.token).header("Content-Type", "application/x-www-form-urlencoded");
-        let reply =
-            request.body(self.fields(call, form)).send().await.map_err(|error| Trouble::Other(http_error(error)))?;
-        let reply = reply.ok().map_err(|error| Trouble::Other(http_error(error)))?;
-        reply.json::<Answer>().map_err(|error| Trouble::Other(http_error(error)))
+        let failed = |error| {
+            let error = http_error(error);
+            // Slack limits each channel by itself (SL-06).
+            let throttled = error.throttled.map(|_| Throttle::Lane);
+            Trouble::Other(SendError { throttled, ..error })
+        };
+        let reply = request.body(self.fields(call, form)).send().await.map_err(failed)?.ok().map_err(failed)?;
+        let asked = reply.retry_after(SystemTime::now());
+        reply.json::<Answer>().map(|answer| (answer, asked)).map_err(failed)
     }
 
     /// The form, in a fixed order.
@@ -248,16 +258,16 @@ fn unshowable(error: &str) -> bool {
 }
 
 /// The error table: SL-06 to SL-09 and §12.2.
-fn refused(error: &str) -> Trouble {
+fn refused(error: &str, asked: Option<Duration>) -> Trouble {
     let (class, advice) = match error {
         "message_not_found" | "thread_not_found" | "cant_update_message" | "edit_window_closed" => {
             return Trouble::Thread(error.to_owned());
         }
         "ratelimited" | "rate_limited" => {
             let throttle = SendError {
-                throttled: true,
+                throttled: Some(Throttle::Lane),
                 ill: false,
-                retry_after: Some(Duration::from_secs(30)),
+                retry_after: Some(retry_after(asked.unwrap_or(UNNAMED_WAIT))),
                 ..SendError::new(Class::NotSent, "slack: ratelimited")
             };
             return Trouble::Other(throttle);

@@ -62,7 +62,7 @@ impl Session {
             dial(&addresses).await.map_err(|error| not_sent(&error.to_string()))
         };
         let (tcp, peer) = timeout(connect, opening).await.map_err(|_| not_sent("no connection in time"))??;
-        let implicit = mail.tls == MailTls::Implicit || (mail.port == 465 && mail.tls != MailTls::None);
+        let implicit = encrypted_at_once(mail);
         let encryption = Encryption { http, host: &mail.host, trust, place: &place };
         let stream: Box<dyn Stream> = if implicit { encryption.begin(tcp).await? } else { Box::new(tcp) };
         let mut session = Session {
@@ -251,6 +251,11 @@ impl Session {
         let text = format!("{}: {stage}: {} {}", self.place, reply.code, printable(&reply.text));
         Err(SendError { ill: class == Class::Transient && stage != "RCPT", ..SendError::new(class, text) })
     }
+}
+
+/// EM-01: port 465 speaks TLS from the first byte, with or without credentials; others are asked for STARTTLS.
+pub(super) fn encrypted_at_once(mail: &Email) -> bool {
+    mail.tls == MailTls::Implicit || (mail.port == 465 && mail.tls != MailTls::None)
 }
 
 /// The first address that answers.

@@ -53,3 +53,51 @@ fn lan_07_marks_stand_where_people_see_them() {
     let bare = marked(&mail("", ""), &context(true, None)).unwrap();
     assert_eq!(bare.text, "text (possible repeat)");
 }
+
+#[test]
+fn em_01_port_465_is_encrypted_from_the_first_byte() {
+    for (port, setting, at_once) in [
+        (465, "", true),
+        (465, "lynceus: {tls: required}", true),
+        (465, "lynceus: {tls: opportunistic}", true),
+        (465, "lynceus: {tls: none}", false),
+        (587, "", false),
+        (587, "lynceus: {tls: implicit}", true),
+        (25, "", false),
+        (25, "lynceus: {tls: opportunistic}", false),
+    ] {
+        for credentials in ["", "username: u\npassword: p\n"] {
+            let text = format!("host: mail.test\nport: {port}\nfrom: a@b.test\n{credentials}{setting}");
+            let (config, problems) = crate::config::services::service("service.email", &text, &BTreeMap::new());
+            let Some(ServiceConfig { body: Body::Email(mail), .. }) = config else { panic!("{problems:?}") };
+            assert_eq!(smtp::encrypted_at_once(&mail), at_once, "{port} {setting:?} {credentials:?}");
+        }
+    }
+}
+
+#[test]
+fn sec_01_credentials_written_into_the_config_map_are_masked_too() {
+    rustls::crypto::ring::default_provider().install_default().ok();
+    for (key, body, secret, plain) in [
+        ("service.slack", "token: xoxb-inline-1", "xoxb-inline-1", ""),
+        (
+            "service.webhook.x",
+            "url: https://h\nheaders: [{name: X-Api-Key, value: inline-key-2}, {name: Accept, value: text/plain}]",
+            "inline-key-2",
+            "text/plain",
+        ),
+        (
+            "service.webhook.y",
+            "url: https://h\nbasicAuth: {username: u, password: inline-pw-3}",
+            "inline-pw-3",
+            "https://h",
+        ),
+        ("service.email", "host: h\nport: 25\nfrom: a@b.c\nusername: u\npassword: inline-pw-4", "inline-pw-4", "a@b.c"),
+    ] {
+        let (config, problems) = crate::config::services::service(key, body, &BTreeMap::new());
+        let service = Service::new(config.unwrap_or_else(|| panic!("{problems:?}")), Http::new(http::Gate::Central));
+        let text = format!("{secret} {plain}");
+        assert_eq!(service.inner.cleaner.clean(&text), format!("*** {plain}"), "{key}");
+        assert_eq!(redact::clean(&text), format!("*** {plain}"), "{key}: everywhere from now on");
+    }
+}

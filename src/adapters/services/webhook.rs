@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::super::http::{Method, Redirects, Url};
 use super::{Class, SendContext, SendError, Sent, Service, http_error};
+use crate::config::secret::Secret;
 use crate::config::services::Webhook;
 use crate::core::notify::message::{Message, Part};
 
@@ -27,6 +28,16 @@ pub(super) fn endpoint(hook: &Webhook) -> (String, Vec<u8>) {
         }
     }
     (place, credential)
+}
+
+/// Values that are secret wherever they were written.
+pub(super) fn credentials(hook: &Webhook) -> Vec<&Secret> {
+    let secret = |name: &str| {
+        let name = name.to_ascii_lowercase();
+        ["authorization", "token", "key", "secret", "password", "cookie"].iter().any(|word| name.contains(word))
+    };
+    let headers = hook.headers.iter().filter(|(name, _)| secret(name)).map(|(_, value)| value);
+    headers.chain(hook.basic_auth.as_ref().map(|(_, password)| password)).collect()
 }
 
 /// `retryWaitMin · 2^(n-1)`, capped, for the first `retryMax` failures.

@@ -181,6 +181,28 @@ fn migrate(_connection: &Connection, from: i64) -> Result<(), Error> {
     if from < SCHEMA { Err(Error::Unreadable(format!("schema {from}"))) } else { Ok(()) }
 }
 
+/// The kind of file system a folder is on, if it is one that vanishes with its container or machine (OUT-15).
+pub fn passing_place(folder: &Path) -> Option<String> {
+    let folder = folder.canonicalize().ok()?;
+    let mounts = fs::read_to_string("/proc/self/mountinfo").ok()?;
+    passing_mount(&mounts, folder.to_str()?)
+}
+
+pub(super) fn passing_mount(mounts: &str, folder: &str) -> Option<String> {
+    // "36 35 98:0 /root /mount/point options - type source options"
+    let read = |line: &str| {
+        let (before, after) = line.split_once(" - ")?;
+        let point = before.split(' ').nth(4)?.replace("\\040", " ");
+        let holds = folder
+            .strip_prefix(point.trim_end_matches('/'))
+            .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+        holds.then(|| (point.len(), after.split(' ').next().unwrap_or_default().to_owned()))
+    };
+    // Of two mounts at one place the later one counts.
+    let (_, kind) = mounts.lines().filter_map(read).max_by_key(|(length, _)| *length)?;
+    matches!(kind.as_str(), "overlay" | "tmpfs" | "ramfs" | "aufs").then_some(kind)
+}
+
 fn damaged(path: &Path, error: rusqlite::Error) -> Error {
     Error::Damaged { path: path.display().to_string(), text: error.to_string() }
 }

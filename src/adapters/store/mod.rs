@@ -14,12 +14,14 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 use jiff::Timestamp;
 use rusqlite::Connection;
 use tokio::sync::watch;
 
+use crate::adapters::redact;
 use crate::core::application::AppKey;
 use crate::core::event::Event;
 use crate::core::notify::ledger::{Ledger, LedgerChange};
@@ -27,6 +29,7 @@ use crate::core::notify::message::{Message, Thread};
 use crate::core::notify::row::Row;
 
 pub use error::Error;
+pub use file::passing_place;
 
 /// The number of a working period of one process: later ones are greater (OUT-04).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -110,6 +113,15 @@ pub struct Count {
     pub oldest: Timestamp,
 }
 
+/// The outbox in numbers.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Rows by service and state.
+    pub states: Vec<Count>,
+    /// Rows that wait in the fullest lane of each service.
+    pub deepest: BTreeMap<String, u64>,
+}
+
 /// What may not be attempted now, for [`Store::due`].
 #[derive(Clone, Debug, Default)]
 pub struct Skip {
@@ -170,6 +182,7 @@ struct Inner {
     readers: Option<file::Readers>,
     outbox: watch::Sender<u64>,
     journal: watch::Sender<u64>,
+    heals: AtomicU64,
     fresh: bool,
     _lock: Option<File>,
 }
@@ -204,7 +217,9 @@ impl Store {
     fn with(writer: Option<writer::Writer>, readers: Option<file::Readers>, fresh: bool, lock: Option<File>) -> Store {
         let (outbox, _) = watch::channel(0);
         let (journal, _) = watch::channel(0);
-        Store { inner: Arc::new(Inner { writer, readers, outbox, journal, fresh, _lock: lock }) }
+        Store {
+            inner: Arc::new(Inner { writer, readers, outbox, journal, heals: AtomicU64::new(0), fresh, _lock: lock }),
+        }
     }
 
     /// Whether the file was created by this opening: what was told before is not known here (OUT-15).
@@ -351,6 +366,7 @@ impl Store {
     /// It will be tried again.
     pub async fn retry(&self, id: &str, epoch: Epoch, now: Timestamp, again: Again) -> Result<(), Error> {
         let id = id.to_owned();
+        let again = Again { error: redact::clean(&again.error).into_owned(), ..again };
         self.write(move |c| {
             outbox::retry(c, &id, epoch, now, &again)?;
             thread::apply(c, again.thread.as_ref(), now)
@@ -360,7 +376,7 @@ impl Store {
 
     /// It is given up, visibly.
     pub async fn dead(&self, id: &str, epoch: Epoch, now: Timestamp, reason: &str, error: &str) -> Result<(), Error> {
-        let (id, reason, error) = (id.to_owned(), reason.to_owned(), error.to_owned());
+        let (id, reason, error) = (id.to_owned(), reason.to_owned(), redact::clean(error).into_owned());
         self.write(move |c| outbox::dead(c, &id, epoch, now, &reason, &error)).await
     }
 
@@ -376,11 +392,30 @@ impl Store {
     /// rendered anew where their object version is still there. Gives how many.
     pub async fn heal(&self, service: Option<&str>, rerender: bool, now: Timestamp) -> Result<u64, Error> {
         let service = service.map(str::to_owned);
+        self.inner.heals.fetch_add(1, Ordering::Relaxed);
         let healed = self.write(move |c| outbox::heal(c, service.as_deref(), rerender, now)).await?;
         if healed > 0 {
             Self::woke(&self.inner.outbox);
         }
         Ok(healed)
+    }
+
+    /// How often [`Store::heal`] was called: an attempt during which this grew may have used what was changed.
+    pub fn heals(&self) -> u64 {
+        self.inner.heals.load(Ordering::Relaxed)
+    }
+
+    /// Brings one row forward, to be rendered anew where its object version is still there.
+    pub async fn heal_row(&self, id: &str, now: Timestamp) -> Result<(), Error> {
+        let id = id.to_owned();
+        self.write(move |c| outbox::heal_row(c, &id, now)).await?;
+        Self::woke(&self.inner.outbox);
+        Ok(())
+    }
+
+    /// Writes nothing of meaning, to see whether the disk takes writes again (OUT-11).
+    pub async fn probe(&self) -> Result<(), Error> {
+        self.write(outbox::probe).await
     }
 
     /// Rows found `sending` of an older epoch had an unknown outcome (OUT-03): they are due again, marked as possible
@@ -409,8 +444,8 @@ impl Store {
         self.read(move |c| outbox::rows(c, &filter, limit)).await
     }
 
-    /// How many rows of each service are in each state.
-    pub async fn counts(&self) -> Result<Vec<Count>, Error> {
+    /// How many rows of each service are in each state, and how full its lanes are.
+    pub async fn counts(&self) -> Result<Counts, Error> {
         self.read(outbox::counts).await
     }
 

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension, params};
 use sha2::{Digest, Sha256};
 
-use super::{Again, Count, Epoch, Error, Filter, Plan, Skip, journal, ledger, wire};
+use super::{Again, Count, Counts, Epoch, Error, Filter, Plan, Skip, journal, ledger, wire};
 use crate::core::application::AppKey;
 use crate::core::notify::message::Message;
 use crate::core::notify::row::{Payload, Row, RowState};
@@ -18,6 +18,9 @@ const DONE_KEPT: i64 = 50_000;
 const DEAD_KEPT_MICROS: i64 = 14 * DAY_MICROS;
 /// LAN-02: how long a row that waits for its retry holds back later ones.
 const HOLDS_BACK_MICROS: i64 = 60 * 1_000_000;
+
+/// OUT-07: the longest wait between two attempts.
+const LONGEST_WAIT_MICROS: i64 = 3600 * 1_000_000;
 
 const COLUMNS: &str = "id, occurrence, namespace, name, uid, trigger_name, condition, state_key, service, recipient, \
      templates, payload, steps, state, epoch, moment, due, healable, reason, attempts, event_at, last_error, \
@@ -332,8 +335,30 @@ pub(super) fn heal(c: &Connection, service: Option<&str>, rerender: bool, now: T
     Ok(changed as u64)
 }
 
+pub(super) fn heal_row(c: &Connection, id: &str, now: Timestamp) -> Result<(), Error> {
+    let deferred = wire::payload_text(&Payload::Deferred)?;
+    c.execute(
+        "UPDATE event SET due = max(?2, 1), payload = CASE WHEN object IS NULL THEN payload ELSE ?3 END
+         WHERE state = 'retry_at' AND healable = 1 AND id = ?1",
+        params![id, now.as_microsecond(), deferred],
+    )?;
+    Ok(())
+}
+
+pub(super) fn probe(c: &Connection) -> Result<(), Error> {
+    c.execute(
+        "INSERT OR REPLACE INTO meta VALUES ('probe', coalesce((SELECT value FROM meta WHERE key = 'probe'), 0) + 1)",
+        [],
+    )?;
+    Ok(())
+}
+
 pub(super) fn recover(c: &Connection, epoch: Epoch, now: Timestamp, hold: &[String]) -> Result<u64, Error> {
     fence(c, epoch)?;
+    // No wait is longer: what is due later was written before the machine's clock was set back (OUT-13).
+    let latest = now.as_microsecond() + LONGEST_WAIT_MICROS;
+    c.execute("UPDATE event SET due = ?1 WHERE state = 'retry_at' AND due > ?1", [latest])?;
+    c.execute("UPDATE event SET waits = ?1 WHERE state = 'retry_at' AND waits > ?1", [now.as_microsecond()])?;
     let mut statement = c.prepare("SELECT id, service FROM event WHERE state = 'sending' AND epoch < ?1")?;
     let left: Vec<(String, String)> =
         statement.query_map([epoch.0], |row| Ok((row.get(0)?, row.get(1)?)))?.collect::<Result<_, _>>()?;
@@ -383,20 +408,28 @@ pub(super) fn rows(c: &Connection, filter: &Filter, limit: usize) -> Result<Vec<
     collect(statement.query(params![namespace, name, filter.service, filter.trigger, filter.state, limit as i64])?)
 }
 
-pub(super) fn counts(c: &Connection) -> Result<Vec<Count>, Error> {
+pub(super) fn counts(c: &Connection) -> Result<Counts, Error> {
     let mut statement = c.prepare_cached(
         "SELECT service, state, count(*), min(event_at) FROM event GROUP BY service, state ORDER BY service, state",
     )?;
     let mut rows = statement.query([])?;
-    let mut counts = Vec::new();
+    let mut states = Vec::new();
     while let Some(row) = rows.next()? {
         let number: i64 = row.get(2)?;
-        counts.push(Count {
+        states.push(Count {
             service: row.get(0)?,
             state: row.get(1)?,
             rows: number.max(0) as u64,
             oldest: wire::moment(row.get(3)?)?,
         });
     }
-    Ok(counts)
+    let mut statement = c.prepare_cached(
+        "SELECT service, max(waiting) FROM (
+           SELECT service, count(*) AS waiting FROM event INDEXED BY event_lane
+           WHERE state NOT IN ('done', 'dead') GROUP BY service, recipient
+         ) GROUP BY service",
+    )?;
+    let deepest = statement.query_map([], |row| Ok((row.get(0)?, row.get::<_, i64>(1)?.max(0) as u64)))?;
+    let deepest = deepest.collect::<Result<_, _>>()?;
+    Ok(Counts { states, deepest })
 }

@@ -5,6 +5,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::Error;
+use crate::adapters::redact;
 use crate::core::application::AppKey;
 use crate::core::event::{Event, Kind, Place};
 use crate::core::notify::message::{DeliveryPolicy, EmailPart, Message, Part, SlackPart, WebhookPart};
@@ -151,8 +152,8 @@ impl From<&Event> for EventWire {
             image: event.image,
             old: event.old,
             new: event.new,
-            reason: event.reason,
-            message: event.message,
+            reason: redact::clean(&event.reason).into_owned(),
+            message: redact::clean(&event.message).into_owned(),
             place: event.place.map(|place| PlaceWire {
                 method: place.method,
                 repository: place.repository,

@@ -1,5 +1,7 @@
 //! Each key compiles alone; the catalog; the example configuration.
 
+mod rendering;
+
 use super::*;
 use crate::core::application::Application;
 use crate::core::notify::catalog::{Rendering, Topic, render};
@@ -233,7 +235,8 @@ fn tpl_07_tpl_08_people_get_a_fall_back_and_programs_wait() {
     let slack = rendered(&rules, "bad", "slack", &facts);
     assert!(slack.fallback && slack.failed.is_none());
     assert!(slack.message.text.starts_with("Trigger t fired for argocd/web\n(template problem: message: "));
-    assert_eq!(slack.message.part, Part::None);
+    let Part::Slack(part) = &slack.message.part else { panic!("{slack:?}") };
+    assert_eq!((part.attachments.as_str(), part.blocks.as_str()), ("", ""));
     let hook = rendered(&rules, "bad", "hook", &facts);
     assert!(hook.failed.is_some());
 }

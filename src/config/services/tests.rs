@@ -203,7 +203,7 @@ fn cfg_01_what_cannot_work_is_an_error_of_its_key() {
 }
 
 #[test]
-fn section_2_4_unknown_fields_templates_and_open_doors_are_remarked() {
+fn http_06_section_2_4_unknown_fields_templates_and_open_doors_are_remarked() {
     let (_, problems) = read(
         "service.webhook.x",
         "url: https://h/{{.x}}\nretrymx: 2\ninsecureSkipVerify: true\nheaders: [{name: a, value: b, vaule: c}]\nlynceus: {maxAeg: 1h}",

@@ -176,14 +176,12 @@ pub fn render(
         }
         renderer.block(template, service, kind, &mut part);
     }
-    let mut rendering = renderer.finish(kind, text, part, topic);
-    if used == 0 && kind.human() {
-        rendering.message.text = default_text(topic);
-        rendering.fallback |= !names.is_empty();
-    } else if used == 0 && !names.is_empty() {
-        rendering.failed.get_or_insert_with(|| format!("none of the templates {} exists", names.join(", ")));
+    if used == 0 && !names.is_empty() {
+        renderer.notes.push(("send".to_owned(), format!("none of the templates {} exists", names.join(", "))));
+    } else if used == 0 && kind.human() {
+        text = default_text(topic);
     }
-    rendering
+    renderer.finish(kind, text, part, topic)
 }
 
 /// `Trigger <trigger> fired for <namespace>/<app>` (TPL-07).
@@ -276,10 +274,8 @@ impl Renderer<'_> {
     fn block(&mut self, template: &MessageTemplate, service: &str, kind: ServiceKind, part: &mut Part) {
         match kind {
             ServiceKind::Slack => {
-                if let Some(block) = &template.slack
-                    && let Some(rendered) = self.slack(block)
-                {
-                    *part = Part::Slack(rendered);
+                if let Some(block) = &template.slack {
+                    *part = Part::Slack(self.slack(block));
                 }
             }
             ServiceKind::Email => {
@@ -305,7 +301,7 @@ impl Renderer<'_> {
         }
     }
 
-    fn slack(&mut self, block: &SlackBlock) -> Option<SlackPart> {
+    fn slack(&mut self, block: &SlackBlock) -> SlackPart {
         let mut array = |name: &str, field: &Option<Field>| match self.json(name, field) {
             Ok(text) => Some(text),
             Err(Some(_)) => {
@@ -319,16 +315,17 @@ impl Renderer<'_> {
         let username = self.optional("slack.username", &block.username);
         let icon = self.optional("slack.icon", &block.icon);
         let grouping_key = self.optional("slack.groupingKey", &block.grouping_key);
-        // The block falls back as a whole to `message`; its ornaments are kept.
-        Some(SlackPart {
-            attachments: attachments?,
-            blocks: blocks?,
+        // The block falls back as a whole to `message`: Slack shows no text beside blocks. Its ornaments are kept.
+        let (attachments, blocks) = attachments.zip(blocks).unwrap_or_default();
+        SlackPart {
+            attachments,
+            blocks,
             username: username.unwrap_or_default(),
             icon: icon.unwrap_or_default(),
             grouping_key: grouping_key.unwrap_or_default(),
             notify_broadcast: block.notify_broadcast,
             delivery_policy: block.delivery_policy,
-        })
+        }
     }
 
     fn webhook(&mut self, block: &WebhookBlock, service: &str, json: bool) -> WebhookPart {

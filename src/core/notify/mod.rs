@@ -72,6 +72,8 @@ pub struct Evaluation {
     pub evaluated: Vec<(String, bool)>,
     /// Commits to look up before the version is evaluated again (HLP-06).
     pub wanted: Vec<String>,
+    /// Services of new rows in whose message a simpler text stands in (TPL-07).
+    pub fallbacks: Vec<String>,
     /// Why nothing was evaluated, if so.
     pub skipped: Option<&'static str>,
 }
@@ -372,6 +374,9 @@ impl Pass<'_> {
         }
         let label = self.app.label();
         self.evaluation.problems.extend(rendering.problems.into_iter().map(|p| p.in_object(label.clone())));
+        if rendering.fallback {
+            self.evaluation.fallbacks.push(to.service.clone());
+        }
         match rendering.failed {
             Some(reason) => Payload::Failed(reason),
             None => Payload::Rendered(rendering.message),

@@ -1,6 +1,8 @@
 //! Scripted sequences of Application versions: what each plans and what the ledger holds afterwards (notifications.md
 //! §9.2, §9.3, §10.2).
 
+mod endings;
+
 use serde_json::{Value as Json, json};
 
 use super::ledger::export;

@@ -42,7 +42,7 @@ fn local(class: Class, text: &str) -> SendError {
     SendError {
         class,
         retry_after: None,
-        throttled: false,
+        throttled: None,
         ill: false,
         gone: false,
         quick: false,
@@ -52,6 +52,17 @@ fn local(class: Class, text: &str) -> SendError {
 }
 
 async fn guarded(parts: &Parts, row: &Row, service: Option<&Service>) -> Outcome {
+    let heals = parts.store.heals();
+    let outcome = tried(parts, row, service).await;
+    if parts.store.heals() != heals && outcome.is_ok() {
+        // What was changed meanwhile may be what this attempt lacked; rows that wait were brought forward then, and
+        // this one was not among them (§12.2). It comes up within a quarter of an hour if this fails.
+        let _ = parts.store.heal_row(&row.id, parts.clock.now()).await;
+    }
+    outcome
+}
+
+async fn tried(parts: &Parts, row: &Row, service: Option<&Service>) -> Outcome {
     let now = parts.clock.now();
     if let Some(reason) = expired(row, service, now) {
         let fate = Fate::Dead { reason, error: String::new() };
@@ -186,7 +197,7 @@ async fn settle(
     };
     parts.tally.attempted(&row.service, error.class.word());
     parts.tally.delivered(&row.trigger, &row.service, false);
-    let pause = error.throttled.then(|| error.retry_after.unwrap_or(UNNAMED_PAUSE));
+    let pause = error.throttled.map(|scope| (error.retry_after.unwrap_or(UNNAMED_PAUSE), scope));
     let verdict = Verdict { called: false, ill: error.ill, pause, gone: error.gone };
     let mut fate = decide(row, service, &error, failures, parts.clock.now(), fastrand::f64());
     if let Fate::Again(again) = &mut fate {

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
 use super::{Caps, Services};
-use crate::adapters::services::{Endpoint, LaneLimits, Service};
+use crate::adapters::services::{Endpoint, LaneLimits, Service, Throttle};
 use crate::adapters::store::Skip;
 use crate::core::notify::row::Row;
 
@@ -25,8 +25,8 @@ pub(super) struct Verdict {
     pub(super) called: bool,
     /// Counts towards opening the breaker.
     pub(super) ill: bool,
-    /// The lane is asked to pause.
-    pub(super) pause: Option<Duration>,
+    /// The lane, or the whole service, is asked to pause.
+    pub(super) pause: Option<(Duration, Throttle)>,
     /// The receiver is gone.
     pub(super) gone: bool,
 }
@@ -122,12 +122,14 @@ pub(super) struct Lanes {
     services: BTreeMap<String, usize>,
     lanes: HashMap<(String, String), (Lane, LaneLimits)>,
     breakers: HashMap<Endpoint, Breaker>,
+    /// Services whose credential is throttled, and until when.
+    paused: BTreeMap<String, Duration>,
 }
 
 impl Lanes {
     pub(super) fn new(caps: Caps) -> Lanes {
-        let (services, lanes, breakers) = Default::default();
-        Lanes { caps, running: 0, services, lanes, breakers }
+        let (services, lanes, breakers, paused) = Default::default();
+        Lanes { caps, running: 0, services, lanes, breakers, paused }
     }
 
     pub(super) fn has_room(&self) -> bool {
@@ -137,7 +139,11 @@ impl Lanes {
     /// Books an attempt, if it may start.
     pub(super) fn begin(&mut self, row: &Row, service: Option<&Service>, now: Duration) -> bool {
         let limits = service.map_or(UNDEFINED, Service::lane_limits);
-        if !self.has_room() || self.services.get(&row.service).is_some_and(|running| *running >= self.caps.service) {
+        let most = self.caps.service.max(limits.concurrency as usize);
+        if !self.has_room() || self.services.get(&row.service).is_some_and(|running| *running >= most) {
+            return false;
+        }
+        if self.paused.get(&row.service).is_some_and(|until| *until > now) {
             return false;
         }
         let key = (row.service.clone(), row.recipient.clone());
@@ -169,11 +175,17 @@ impl Lanes {
         }
         if let Some((lane, _)) = self.lanes.get_mut(&(row.service.clone(), row.recipient.clone())) {
             lane.running = lane.running.saturating_sub(1);
-            if let Some(pause) = verdict.pause {
-                // Never shortened by another answer (LAN-04).
-                lane.paused_until = lane.paused_until.max(now + pause);
+            // A pause is never shortened by another answer (LAN-04).
+            match verdict.pause {
+                Some((pause, Throttle::Lane)) => lane.paused_until = lane.paused_until.max(now + pause),
+                Some((pause, Throttle::Service)) => {
+                    let until = self.paused.entry(row.service.clone()).or_default();
+                    *until = (*until).max(now + pause);
+                }
+                None => {}
             }
         }
+        self.paused.retain(|_, until| *until > now);
         if let Some(service) = service {
             self.breakers.entry(service.endpoint().clone()).or_default().heard(verdict, now);
         }
@@ -182,8 +194,13 @@ impl Lanes {
 
     /// What need not be looked for.
     pub(super) fn skip(&self, services: &Services, now: Duration) -> Skip {
-        let full = self.services.iter().filter(|(_, running)| **running >= self.caps.service);
-        let mut skip = Skip { services: full.map(|(name, _)| name.clone()).collect(), lanes: Vec::new() };
+        let most = |name: &String| {
+            let own = services.get(name).map_or(0, |service| service.lane_limits().concurrency as usize);
+            self.caps.service.max(own)
+        };
+        let full = self.services.iter().filter(|(name, running)| **running >= most(name)).map(|(name, _)| name);
+        let paused = self.paused.iter().filter(|(_, until)| **until > now).map(|(name, _)| name);
+        let mut skip = Skip { services: full.chain(paused).cloned().collect(), lanes: Vec::new() };
         for (name, service) in services {
             if self.breakers.get(service.endpoint()).is_some_and(|breaker| breaker.blocks(now)) {
                 skip.services.push(name.clone());
@@ -201,15 +218,15 @@ impl Lanes {
     pub(super) fn next_change(&self, now: Duration) -> Option<Duration> {
         let lanes = self.lanes.values().map(|(lane, limits)| lane.ready_at(*limits, now));
         let breakers = self.breakers.values().filter(|breaker| breaker.is_open()).map(|breaker| breaker.open_until);
-        lanes.chain(breakers).filter(|at| *at > now).min().map(|at| at - now)
+        lanes.chain(breakers).chain(self.paused.values().copied()).filter(|at| *at > now).min().map(|at| at - now)
     }
 
-    /// Places whose breaker is open.
-    pub(super) fn open_breakers(&self, now: Duration) -> Vec<String> {
-        let open = self.breakers.iter().filter(|(_, breaker)| breaker.is_open() && now < breaker.open_until);
-        let mut places: Vec<String> = open.map(|(endpoint, _)| endpoint.place.clone()).collect();
-        places.sort();
-        places.dedup();
-        places
+    /// Services and places whose breaker is open.
+    pub(super) fn open_breakers(&self, services: &Services, now: Duration) -> Vec<(String, String)> {
+        let open = |service: &&Service| {
+            self.breakers.get(service.endpoint()).is_some_and(|b| b.is_open() && (b.probing || now < b.open_until))
+        };
+        let open = services.values().filter(open);
+        open.map(|service| (service.config().name.clone(), service.endpoint().place.clone())).collect()
     }
 }

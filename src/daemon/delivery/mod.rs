@@ -281,7 +281,8 @@ impl Executor {
         self.parts.tally.ended(&row.service);
         let service = self.services.get(&row.service);
         self.lanes.end(&row, service, &verdict, self.parts.clock.elapsed());
-        self.parts.tally.set_open_breakers(self.lanes.open_breakers(self.parts.clock.elapsed()));
+        let now = self.parts.clock.elapsed();
+        self.parts.tally.set_open_breakers(self.lanes.open_breakers(&self.services, now));
         Ok(())
     }
 

@@ -7,6 +7,9 @@ use std::time::Duration;
 use jiff::Timestamp;
 use tokio::time::Instant;
 
+use super::Services;
+use crate::adapters::services::Service;
+
 /// Upper bounds of the delivery histogram, in seconds.
 pub const BUCKETS: [f64; 12] = [0.1, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 300.0, 900.0, 3600.0, 86_400.0];
 
@@ -25,8 +28,14 @@ pub struct Figures {
     pub last_success: BTreeMap<String, i64>,
     /// By service: attempts running now.
     pub running: BTreeMap<String, u64>,
-    /// Places whose breaker is open.
-    pub open_breakers: Vec<String>,
+    /// Services whose breaker is open, with the place it guards.
+    pub open_breakers: Vec<(String, String)>,
+    /// By service and type: messages in which a simpler text stands in (TPL-07).
+    pub fallbacks: BTreeMap<(String, String), u64>,
+    /// Configured triggers: their series exist from the start.
+    pub triggers: Vec<String>,
+    /// Configured services, with type and place.
+    pub services: BTreeMap<String, (String, String)>,
 }
 
 /// A histogram over [`BUCKETS`].
@@ -97,7 +106,21 @@ impl Tally {
         *self.lock().dead.entry((service.to_owned(), reason.to_owned())).or_default() += 1;
     }
 
-    pub(in crate::daemon) fn set_open_breakers(&self, places: Vec<String>) {
+    pub(in crate::daemon) fn set_open_breakers(&self, places: Vec<(String, String)>) {
         self.lock().open_breakers = places;
+    }
+
+    pub(in crate::daemon) fn fell_back(&self, service: &str) {
+        let mut figures = self.lock();
+        let kind = figures.services.get(service).map(|(kind, _)| kind.clone()).unwrap_or_default();
+        *figures.fallbacks.entry((service.to_owned(), kind)).or_default() += 1;
+    }
+
+    /// What is configured now.
+    pub(in crate::daemon) fn know(&self, triggers: &[&str], services: &Services) {
+        let mut figures = self.lock();
+        figures.triggers = triggers.iter().map(|name| (*name).to_owned()).collect();
+        let shown = |service: &Service| (service.config().kind().to_owned(), service.endpoint().place.clone());
+        figures.services = services.iter().map(|(name, service)| (name.clone(), shown(service))).collect();
     }
 }

@@ -2,7 +2,9 @@
 //! server, a stand-in on the wire for Slack and webhooks.
 
 mod bad_input;
+mod canary;
 mod config;
+mod deliveries;
 mod kill;
 mod quiet;
 mod stage;

@@ -36,15 +36,24 @@ impl Stage {
         Stage::through(name, ControlPlane::get().await.port()).await
     }
 
+    /// The same with the image half on.
+    pub async fn whole(name: &str) -> Stage {
+        Stage::built(name, ControlPlane::get().await.port(), "on").await
+    }
+
     /// The same, with the API server on another port.
     pub async fn through(name: &str, port: u16) -> Stage {
+        Stage::built(name, port, "off").await
+    }
+
+    async fn built(name: &str, port: u16, images: &str) -> Stage {
         let plane = ControlPlane::get().await;
         let ns = plane.namespace(name).await;
         let direct = std::fs::read_to_string(ns.apply_deploy("base").await).expect("a kubeconfig");
         let house = House::new().variable("POD_NAMESPACE", &ns.name);
         let text = direct.replace(&format!("127.0.0.1:{}", plane.port()), &format!("127.0.0.1:{port}"));
         let kubeconfig = house.file("kubeconfig", &text);
-        let house = house.with([format!("--kubeconfig={}", kubeconfig.display()), "--images=off".to_owned()]);
+        let house = house.with([format!("--kubeconfig={}", kubeconfig.display()), format!("--images={images}")]);
         let slack = Inbox::start(Manners::default()).await.expect("a receiver");
         let hook = Inbox::start(Manners::default()).await.expect("a receiver");
         Stage { ns, house, slack, hook }

@@ -6,7 +6,7 @@ use super::stage::*;
 use crate::support::real::{Smtp, SmtpMode};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn dlv_02_wrb_01_st_18_a_failed_sync_is_told_once_by_slack_mail_and_webhook() {
+async fn dlv_02_dlv_03_dlv_10_wrb_01_st_18_a_failed_sync_is_told_once_by_slack_mail_and_webhook() {
     let mut stage = Stage::new("failed").await;
     let mail = Smtp::start(SmtpMode::StartTls, "robot", "mail-secret").await;
     stage.house = stage.house.trusting(&mail.ca());
