@@ -2,6 +2,7 @@
 //! harms no other (notifications.md §2.2, §2.5).
 
 mod blocks;
+mod catalog;
 
 use std::collections::BTreeMap;
 
@@ -15,44 +16,7 @@ use crate::core::notify::subscription::{Destination, GlobalSubscription};
 use crate::core::notify::trigger::{Condition, Fault, Trigger};
 use crate::core::problem::{Problem, nearest};
 use blocks::Blocks;
-
-/// The built-in catalog: `(key, source)` in the users' own format, one file each (§19).
-pub const CATALOG: &[(&str, &str)] = &[
-    ("template.app-created", include_str!("../../templates/notifications/template.app-created.yaml")),
-    ("template.app-deleted", include_str!("../../templates/notifications/template.app-deleted.yaml")),
-    ("template.app-deployed", include_str!("../../templates/notifications/template.app-deployed.yaml")),
-    ("template.app-health-degraded", include_str!("../../templates/notifications/template.app-health-degraded.yaml")),
-    ("template.app-sync-failed", include_str!("../../templates/notifications/template.app-sync-failed.yaml")),
-    ("template.app-sync-running", include_str!("../../templates/notifications/template.app-sync-running.yaml")),
-    (
-        "template.app-sync-status-unknown",
-        include_str!("../../templates/notifications/template.app-sync-status-unknown.yaml"),
-    ),
-    ("template.app-sync-succeeded", include_str!("../../templates/notifications/template.app-sync-succeeded.yaml")),
-    ("trigger.on-created", include_str!("../../templates/notifications/trigger.on-created.yaml")),
-    ("trigger.on-deleted", include_str!("../../templates/notifications/trigger.on-deleted.yaml")),
-    ("trigger.on-deployed", include_str!("../../templates/notifications/trigger.on-deployed.yaml")),
-    ("trigger.on-health-degraded", include_str!("../../templates/notifications/trigger.on-health-degraded.yaml")),
-    ("trigger.on-sync-failed", include_str!("../../templates/notifications/trigger.on-sync-failed.yaml")),
-    ("trigger.on-sync-running", include_str!("../../templates/notifications/trigger.on-sync-running.yaml")),
-    (
-        "trigger.on-sync-status-unknown",
-        include_str!("../../templates/notifications/trigger.on-sync-status-unknown.yaml"),
-    ),
-    ("trigger.on-sync-succeeded", include_str!("../../templates/notifications/trigger.on-sync-succeeded.yaml")),
-];
-
-/// `--builtin-catalog` (§19).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum CatalogMode {
-    /// The application triggers and templates only if the ConfigMap holds no `trigger.*` key.
-    #[default]
-    Auto,
-    /// Always, keys of the ConfigMap winning.
-    All,
-    /// Never.
-    None,
-}
+pub use catalog::{CATALOG, CatalogMode, IMAGE_CATALOG};
 
 /// The compiled configuration.
 #[derive(Clone, Debug, Default)]
@@ -77,19 +41,12 @@ pub fn compile(
     catalog: CatalogMode,
 ) -> Notifications {
     let own_triggers = config.keys().any(|key| key.starts_with("trigger."));
-    let use_catalog = match catalog {
-        CatalogMode::All => true,
-        CatalogMode::None => false,
-        CatalogMode::Auto => !own_triggers,
-    };
     let mut compiled = Notifications::default();
-    if use_catalog {
-        for (key, source) in CATALOG.iter().filter(|(key, _)| !config.contains_key(*key)) {
-            let mut problems = Vec::new();
-            // The catalog's own tests show that it compiles.
-            if compiled.key(key, source, secrets, &mut problems) {
-                compiled.problems.extend(problems);
-            }
+    for (key, source) in catalog.entries(own_triggers).filter(|(key, _)| !config.contains_key(*key)) {
+        let mut problems = Vec::new();
+        // The catalog's own tests show that it compiles.
+        if compiled.key(key, source, secrets, &mut problems) {
+            compiled.problems.extend(problems);
         }
     }
     for (key, source) in config {

@@ -7,6 +7,7 @@ mod parts;
 
 mod cli;
 mod cluster;
+mod commands;
 mod demo;
 mod git;
 mod notify;

@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use super::*;
-use crate::core::event::{Kind, Place};
+use crate::core::event::{Earlier, Kind, Place};
 use crate::core::notify::ledger::{Mark, Origin};
 use crate::core::notify::message::{DeliveryPolicy, Part, SlackPart, WebhookPart};
 use crate::core::notify::row::{Payload, RowState};
@@ -389,6 +389,7 @@ fn event(id: &str, app: &str, kind: Kind) -> Event {
         message: "because".into(),
         place: Some(Place { method: "git".into(), branch: "main".into(), ..Place::default() }),
         count: 1,
+        earlier: Some(Earlier { id: "img_0".into(), at: at(0) }),
     }
 }
 

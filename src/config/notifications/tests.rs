@@ -126,29 +126,6 @@ fn trg_04_restless_once_per_warns() {
     }
 }
 
-#[test]
-fn section_19_catalog_auto_mode_and_hashes() {
-    let auto = compiled(&[]);
-    assert_eq!(auto.rules.triggers.len(), 8);
-    assert!(problems(&auto).is_empty(), "{:?}", auto.problems);
-    for (trigger, hash) in [
-        ("on-created", "X_5TO4MPCKAyY0ipFgr6_IraRNs"),
-        ("on-deleted", "BmlU8P6R19BGtNv5gj8udVypmxQ"),
-        ("on-deployed", "qyWrLKXYec9qR5FVB0ylUEJLjFg"),
-        ("on-health-degraded", "zoG5zUjYGjimkwCGgIQGjx1hO5s"),
-        ("on-sync-failed", "QocUZC1QzO--b2WEwALX85YPE5o"),
-        ("on-sync-running", "ic91dZU3WrtgRdlZCpg-L8ARI0Q"),
-        ("on-sync-status-unknown", "6SzWb05EK-0v90hwjyytTbN7S6A"),
-        ("on-sync-succeeded", "IwKhHw9Hu8IE3z5Y8CQE4vReLYs"),
-    ] {
-        assert_eq!(auto.rules.triggers[trigger].conditions[0].key, format!("[0].{hash}"), "{trigger}");
-    }
-    let own = [("trigger.mine", "- when: 'true'\n  send: [m]\n"), ("template.m", "message: x\n")];
-    assert_eq!(compiled(&own).rules.triggers.len(), 1);
-    let all = compile(&config(&own), &BTreeMap::new(), &BTreeMap::new(), CatalogMode::All);
-    assert_eq!(all.rules.triggers.len(), 9);
-}
-
 fn facts(app: serde_json::Value, context: &[(&str, &str)]) -> Facts {
     Facts {
         app: Value::from_json(&app),
@@ -200,7 +177,7 @@ fn cat_01_cat_02_catalog_renders_for_every_state_and_its_json_is_valid() {
     for state in states() {
         for context in [vec![], vec![("argocdUrl", "https://argocd.example.com")]] {
             let facts = facts(state.clone(), &context);
-            for name in rules.templates.keys() {
+            for name in rules.templates.keys().filter(|name| name.starts_with("app-")) {
                 let slack = rendered(&rules, name, "slack", &facts);
                 assert!(slack.errors.is_empty() && !slack.fallback, "{name} {state}: {:?}", slack.errors);
                 assert!(!slack.message.text.contains("<no value>/applications"), "{}", slack.message.text);
