@@ -7,6 +7,8 @@ use clap::Args;
 use serde_json::Value as Json;
 
 use super::{Output, Paint, fail};
+use crate::config::notifications::differences;
+use crate::config::secret::Secret;
 use crate::config::{annotations, documents, registries};
 use crate::core::application::Application;
 use crate::core::notify::subscription;
@@ -128,51 +130,68 @@ impl Found {
 
     fn check(&mut self) -> Vec<Problem> {
         let mut problems = std::mem::take(&mut self.problems);
-        let secrets = self.notifications_secret();
+        let secret = self.notifications_secret();
         let mut compiled = None;
         for (file, document) in &self.config_maps {
             let name = document["metadata"]["name"].as_str().unwrap_or_default();
-            let entries: BTreeMap<String, String> = document["data"]
-                .as_object()
-                .into_iter()
-                .flatten()
-                .filter_map(|(k, v)| Some((k.clone(), v.as_str()?.to_owned())))
-                .collect();
+            let entries = documents::texts(&document["data"]);
             let looks =
                 entries.keys().any(|key| ["service.", "template.", "trigger."].iter().any(|p| key.starts_with(p)));
             if name != "argocd-notifications-cm" && !looks {
                 continue;
             }
-            let documents = Documents { config: Some(entries), secret: Some(secrets.clone()) };
+            let documents = Documents { config: Some(entries), secret: Some(secret.clone().unwrap_or_default()) };
             let result = rules::compile(&documents, &BTreeMap::new(), Default::default());
-            problems.extend(result.notifications.problems.iter().cloned().map(|p| p.in_object(file.as_str())));
+            let found = result.notifications.problems.iter().cloned();
+            let found = found.map(|problem| match secret {
+                None if problem.code == "SecretKeyMissing" => without_secret(problem),
+                _ => problem,
+            });
+            problems.extend(found.map(|p| p.in_object(file.as_str())));
+            let differs = differences::of_configuration(&result.notifications);
+            problems.extend(differs.into_iter().map(|p| p.in_object(file.as_str())));
             compiled = Some(result);
         }
         for (file, app) in &self.applications {
             let object = format!("{file} ({})", app.key);
             let (_, found) = annotations::settings(app);
             problems.extend(found.into_iter().map(|p| p.in_object(object.as_str())));
-            problems.extend(subscriptions(app, compiled.as_ref()).into_iter().map(|p| p.in_object(object.as_str())));
+            problems.extend(
+                subscriptions(&app.annotations, compiled.as_ref()).into_iter().map(|p| p.in_object(object.as_str())),
+            );
         }
+        let mut projects = BTreeMap::new();
         for (file, project) in &self.projects {
             let name = project["metadata"]["name"].as_str().unwrap_or_default();
-            let notes = project["metadata"]["annotations"].as_object().into_iter().flatten();
-            let texts = notes.filter_map(|(k, v)| Some((k.clone(), v.as_str()?.to_owned()))).collect();
-            let (_, found) = subscription::merge(&[], &Default::default(), &BTreeMap::new(), &texts, None);
+            let namespace = project["metadata"]["namespace"].as_str().unwrap_or_default().to_owned();
+            let texts = documents::texts(&project["metadata"]["annotations"]);
+            let found = subscriptions(&texts, compiled.as_ref());
             problems.extend(found.into_iter().map(|p| p.in_object(format!("{file} ({name})"))));
+            projects.insert(name.to_owned(), (namespace, texts));
+        }
+        if let Some(compiled) = &compiled {
+            let apps: Vec<&Application> = self.applications.iter().map(|(_, app)| app).collect();
+            problems.extend(differences::of_applications(&compiled.notifications, &apps, &projects));
         }
         problems.sort_by(|a, b| {
-            (&a.object, &a.key, a.line, a.column, &a.text).cmp(&(&b.object, &b.key, b.line, b.column, &b.text))
+            let place = |p: &Problem| (p.code == differences::CODE, p.object.clone(), p.key.clone(), p.line, p.column);
+            (place(a), &a.text).cmp(&(place(b), &b.text))
         });
         problems.dedup();
         problems
     }
 
-    fn notifications_secret(&self) -> BTreeMap<String, crate::config::secret::Secret> {
+    /// The notifications' Secret, if one was given.
+    fn notifications_secret(&self) -> Option<BTreeMap<String, Secret>> {
         let named = |d: &&Json| d["metadata"]["name"].as_str() == Some("argocd-notifications-secret");
-        let Some(secret) = self.secrets.iter().find(named) else { return BTreeMap::new() };
-        documents::secret_entries(secret).into_iter().map(|(k, v)| (k, crate::config::secret::Secret::new(v))).collect()
+        let secret = self.secrets.iter().find(named)?;
+        Some(documents::secret_entries(secret).into_iter().map(|(k, v)| (k, Secret::new(v))).collect())
     }
+}
+
+/// Secrets seldom lie where ConfigMaps do: without one, a name is only a name.
+fn without_secret(problem: Problem) -> Problem {
+    Problem { severity: Severity::Info, ..problem }.hint("no Secret argocd-notifications-secret was given")
 }
 
 fn registry_problems(text: &str) -> Vec<Problem> {
@@ -187,27 +206,43 @@ fn registry_problems(text: &str) -> Vec<Problem> {
     }
 }
 
-/// Subscriptions of an Application that name something undefined (CFG-14); only where a ConfigMap was given.
-fn subscriptions(app: &Application, compiled: Option<&rules::Compiled>) -> Vec<Problem> {
-    let Some(compiled) = compiled else {
-        return subscription::merge(&[], &Default::default(), &app.labels, &app.annotations, None).1;
+/// What is wrong with subscriptions of an Application or a project, among it names that nothing defines (CFG-14). Where
+/// no ConfigMap was given such a name is only worth a remark.
+fn subscriptions(annotations: &BTreeMap<String, String>, compiled: Option<&rules::Compiled>) -> Vec<Problem> {
+    let builtin;
+    let (notifications, given) = match compiled {
+        Some(compiled) => (&compiled.notifications, true),
+        None => {
+            builtin = rules::compile(&Documents::default(), &BTreeMap::new(), Default::default());
+            (&builtin.notifications, false)
+        }
     };
-    let notifications = &compiled.notifications;
-    let (wanted, mut problems) = crate::core::notify::subscriptions(app, None, &notifications.rules);
-    for (trigger, destinations) in &wanted.by_trigger {
-        if !notifications.rules.triggers.contains_key(trigger) {
-            let known = notifications.rules.triggers.keys().map(String::as_str);
-            let near = crate::core::problem::nearest(trigger, known);
-            let problem = Problem::error("TriggerUndefined", format!("there is no trigger `{trigger}`"));
-            problems.push(near.map_or(problem.clone(), |n| problem.hint(format!("did you mean `{n}`?"))));
-        }
-        for destination in destinations {
-            if !notifications.services.contains_key(&destination.service) {
-                problems.push(notifications.undefined_service(&destination.service));
+    let rules = &notifications.rules;
+    let mut problems = Vec::new();
+    // One by one, so that each problem can name its annotation.
+    for (key, value) in annotations {
+        let one = BTreeMap::from([(key.clone(), value.clone())]);
+        let (wanted, found) = subscription::merge(&[], &rules.defaults, &BTreeMap::new(), &one, None);
+        // What an unnamed trigger means, the ConfigMap says.
+        problems.extend(found.into_iter().filter(|problem| given || problem.code != "SubscriptionWithoutTrigger"));
+        let mut names = Vec::new();
+        for (trigger, destinations) in &wanted.by_trigger {
+            if !rules.triggers.contains_key(trigger) {
+                let problem = notifications.undefined_trigger(trigger);
+                names.push(if given { problem } else { without_config_map(problem) });
             }
+            let services = destinations.iter().map(|to| &to.service).filter(|_| given);
+            let undefined = services.filter(|name| !notifications.services.contains_key(*name));
+            names.extend(undefined.map(|name| notifications.undefined_service(name)));
         }
+        problems.extend(names.into_iter().map(|problem| problem.at_key(key.as_str())));
     }
     problems
+}
+
+fn without_config_map(problem: Problem) -> Problem {
+    let text = format!("{} among the built-in ones, and no ConfigMap was given", problem.text);
+    Problem { severity: Severity::Info, text, ..problem }
 }
 
 fn print(problems: &[Problem], read: usize, output: Output) {
@@ -217,7 +252,9 @@ fn print(problems: &[Problem], read: usize, output: Output) {
         return;
     }
     let paint = Paint::stdout();
-    for problem in problems {
+    let (differs, faults): (Vec<&Problem>, Vec<&Problem>) =
+        problems.iter().partition(|problem| problem.code == differences::CODE);
+    for problem in &faults {
         let word = match problem.severity {
             Severity::Error => paint.red("error"),
             Severity::Warning => paint.yellow("warning"),
@@ -227,11 +264,27 @@ fn print(problems: &[Problem], read: usize, output: Output) {
             if problem.upstream_rejects { paint.dim(" [Argo CD Notifications rejects this]") } else { String::new() };
         println!("{word} {} {problem}{upstream}", paint.dim(problem.code));
     }
-    let count = |severity| problems.iter().filter(|p| p.severity == severity).count();
+    if !differs.is_empty() {
+        println!("Coming from Argo CD Notifications, this is different here:");
+    }
+    for problem in &differs {
+        println!("  {problem}");
+    }
+    let count = |severity, one: &str| {
+        let count = faults.iter().filter(|p| p.severity == severity).count();
+        counted(count, one)
+    };
     println!(
-        "{read} files read, {} errors, {} warnings, {} remarks",
-        count(Severity::Error),
-        count(Severity::Warning),
-        count(Severity::Info)
+        "{} read, {}, {}, {}",
+        counted(read, "file"),
+        count(Severity::Error, "error"),
+        count(Severity::Warning, "warning"),
+        count(Severity::Info, "remark")
     );
+}
+
+/// `1 error`, `2 errors`.
+fn counted(count: usize, one: &str) -> String {
+    let plural = if count == 1 { "" } else { "s" };
+    format!("{count} {one}{plural}")
 }

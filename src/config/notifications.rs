@@ -3,6 +3,7 @@
 
 mod blocks;
 mod catalog;
+pub mod differences;
 
 use std::collections::BTreeMap;
 
@@ -85,7 +86,10 @@ impl Notifications {
             ("defaultTriggers", service) => self.default_triggers(service, source, problems),
             ("subscriptions", "") => self.subscriptions(source, problems),
             ("context", "") => self.context(source, problems),
-            _ => true,
+            _ => {
+                problems.extend(ignored(key, prefix));
+                true
+            }
         };
         for problem in &mut problems[before..] {
             problem.key = match problem.key.as_str() {
@@ -292,6 +296,17 @@ impl Notifications {
         }
         near(problem, name, self.rules.services.keys().map(String::as_str))
     }
+}
+
+/// A key that means nothing but looks as if it should.
+fn ignored(key: &str, prefix: &str) -> Option<Problem> {
+    const KNOWN: [&str; 6] = ["service", "template", "trigger", "defaultTriggers", "subscriptions", "context"];
+    let near = nearest(prefix, KNOWN)?;
+    let text = if KNOWN.contains(&prefix) { "no name follows; ignored" } else { "no key of this ConfigMap; ignored" };
+    let after = key.strip_prefix(prefix).filter(|rest| rest.len() > 1 && !KNOWN.contains(&prefix));
+    let meant = after.map_or_else(|| format!("{near}.<name>"), |rest| format!("{near}{rest}"));
+    let meant = if near == "subscriptions" || near == "context" { near.to_owned() } else { meant };
+    Some(Problem::info("KeyIgnored", text).hint(format!("did you mean `{meant}`?")))
 }
 
 /// What rendering has to know of a service.

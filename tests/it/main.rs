@@ -10,6 +10,7 @@ mod cluster;
 mod commands;
 mod demo;
 mod git;
+mod lint;
 mod notify;
 mod registry;
 mod update;

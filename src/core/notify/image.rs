@@ -145,7 +145,8 @@ fn commit_url(repository: &str, commit: &str) -> String {
     // A port of SSH is none of the web pages'.
     let ssh = repository.starts_with("ssh://");
     let host = if ssh { host.split(':').next().unwrap_or(host) } else { host };
-    let base = format!("https://{host}/{path}");
+    let scheme = if repository.starts_with("http://") { "http" } else { "https" };
+    let base = format!("{scheme}://{host}/{path}");
     if commit.is_empty() || host.is_empty() {
         return String::new();
     }
@@ -284,6 +285,7 @@ mod tests {
             ("https://gitlab.example.com/a/b.git", "https://gitlab.example.com/a/b/-/commit/c1"),
             ("https://bitbucket.org/a/b", "https://bitbucket.org/a/b/commits/c1"),
             ("ssh://git@code.example:2222/a/b.git", "https://code.example/a/b/commit/c1"),
+            ("http://127.0.0.1:8080/a.git", "http://127.0.0.1:8080/a/commit/c1"),
             ("", ""),
         ] {
             assert_eq!(commit_url(repository, "c1"), url, "{repository}");
