@@ -8,7 +8,7 @@ use serde_json::Value as Json;
 
 use super::{Output, Paint, fail};
 use crate::config::notifications::differences;
-use crate::config::secret::Secret;
+use crate::config::secret::{Secret, fill};
 use crate::config::{annotations, documents, registries};
 use crate::core::application::Application;
 use crate::core::notify::subscription;
@@ -140,13 +140,12 @@ impl Found {
             if name != "argocd-notifications-cm" && !looks {
                 continue;
             }
-            let documents = Documents { config: Some(entries), secret: Some(secret.clone().unwrap_or_default()) };
+            let used = secret.clone().unwrap_or_else(|| stand_ins(&entries));
+            let unknown = secret.is_none().then(|| used.keys().cloned().collect::<Vec<_>>());
+            let documents = Documents { config: Some(entries), secret: Some(used) };
             let result = rules::compile(&documents, &BTreeMap::new(), Default::default());
             let found = result.notifications.problems.iter().cloned();
-            let found = found.map(|problem| match secret {
-                None if problem.code == "SecretKeyMissing" => without_secret(problem),
-                _ => problem,
-            });
+            let found = found.chain(unknown.and_then(|keys| without_secret(&keys)));
             problems.extend(found.map(|p| p.in_object(file.as_str())));
             let differs = differences::of_configuration(&result.notifications);
             problems.extend(differs.into_iter().map(|p| p.in_object(file.as_str())));
@@ -189,9 +188,23 @@ impl Found {
     }
 }
 
-/// Secrets seldom lie where ConfigMaps do: without one, a name is only a name.
-fn without_secret(problem: Problem) -> Problem {
-    Problem { severity: Severity::Info, ..problem }.hint("no Secret argocd-notifications-secret was given")
+/// Secrets seldom lie where ConfigMaps do. Without one, what services name gets a value that fits, so that everything
+/// else can be looked at.
+fn stand_ins(entries: &BTreeMap<String, String>) -> BTreeMap<String, Secret> {
+    let mut values = BTreeMap::new();
+    for (_, text) in entries.iter().filter(|(key, _)| key.starts_with("service.")) {
+        for (key, _) in fill(text, &BTreeMap::new()).1 {
+            let number = text.contains(&format!("port: ${key}"));
+            let value = if number { "465" } else { "https://secret.invalid" };
+            values.insert(key, Secret::from(value.to_owned()));
+        }
+    }
+    values
+}
+
+fn without_secret(keys: &[String]) -> Option<Problem> {
+    let text = format!("no Secret argocd-notifications-secret was given; not looked at: {}", keys.join(", "));
+    (!keys.is_empty()).then(|| Problem::info("SecretMissing", text).hint("give its file as well"))
 }
 
 fn registry_problems(text: &str) -> Vec<Problem> {

@@ -320,6 +320,9 @@ fn kind(service: &ServiceConfig) -> ServiceKind {
 }
 
 fn near<'a>(problem: Problem, name: &str, known: impl Iterator<Item = &'a str>) -> Problem {
+    if matches!(name, "true" | "false") {
+        return problem.hint("YAML reads y, n, on and off as true and false: quote the name");
+    }
     match nearest(name, known) {
         Some(word) => problem.hint(format!("did you mean `{word}`?")),
         None => problem,
@@ -401,7 +404,8 @@ fn condition(index: usize, node: &Node, problems: &mut Vec<Problem>) -> Result<C
     match Condition::compile(index, &when, &once_per, send, text("description")) {
         Ok(condition) => {
             for (field, program) in [("when", &condition.when), ("oncePer", &condition.once_per)] {
-                for warning in program.iter().flat_map(|p| p.warnings()) {
+                let warnings = program.iter().flat_map(|p| p.warnings());
+                for warning in warnings.filter(|warning| field == "when" || !warning.as_condition) {
                     let problem = Problem::warning("ExpressionSuspicious", warning.text.clone())
                         .at_key(format!("[{index}].{field}"))
                         .at(warning.line, warning.column)
