@@ -3,6 +3,7 @@
 
 mod bad_input;
 mod config;
+mod cutover;
 mod images;
 mod kill;
 mod quiet;
