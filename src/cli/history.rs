@@ -30,9 +30,49 @@ pub struct HistoryArgs {
     pub output: Output,
 }
 
+/// Arguments of `notify history`.
+#[derive(Debug, Args)]
+pub struct DeadArgs {
+    /// Only of this Application: name, or namespace/name.
+    #[arg(long, value_name = "NAME")]
+    pub app: Option<String>,
+    /// Only of this trigger.
+    #[arg(long, value_name = "NAME")]
+    pub trigger: Option<String>,
+    /// Only of this service.
+    #[arg(long, value_name = "NAME")]
+    pub service: Option<String>,
+    /// The daemon's state directory.
+    #[arg(long, env = "LYNCEUS_STATE_DIR", value_name = "DIR")]
+    pub state_dir: Option<PathBuf>,
+    /// At most this many entries.
+    #[arg(long, default_value_t = 50)]
+    pub limit: usize,
+    /// How results are printed.
+    #[arg(long, short = 'o', value_enum, default_value_t)]
+    pub output: Output,
+}
+
+/// Runs `notify history`: the dead letters.
+pub fn dead(args: DeadArgs) -> u8 {
+    let filter = Filter { trigger: args.trigger, service: args.service, ..Filter::default() };
+    let shared = HistoryArgs {
+        application: args.app,
+        state_dir: args.state_dir,
+        limit: args.limit,
+        dead: true,
+        output: args.output,
+    };
+    show(shared, filter)
+}
+
 /// Runs `history`.
 pub fn run(args: HistoryArgs) -> u8 {
-    let Some(folder) = args.state_dir.clone().or_else(super::run::default_state_dir) else {
+    show(args, Filter::default())
+}
+
+fn show(args: HistoryArgs, filter: Filter) -> u8 {
+    let Some(folder) = args.state_dir.clone().or_else(super::world::state_home) else {
         return fail(super::USAGE, "no state directory; give --state-dir");
     };
     if !folder.join("state.db").exists() {
@@ -48,9 +88,11 @@ pub fn run(args: HistoryArgs) -> u8 {
     let result = runtime.block_on(async {
         let store = Store::open_read_only(&folder)?;
         if args.dead {
-            let filter = Filter { state: Some("dead".into()), ..Filter::default() };
-            let mut rows = store.rows(filter, args.limit).await?;
+            let filter = Filter { state: Some("dead".into()), ..filter };
+            let limit = if args.application.is_some() { 10_000 } else { args.limit };
+            let mut rows = store.rows(filter, limit).await?;
             rows.retain(|row| args.application.as_ref().is_none_or(|wanted| named(&row.app, wanted)));
+            rows.truncate(args.limit);
             print_rows(&rows, args.output);
             return Ok::<(), crate::adapters::store::Error>(());
         }

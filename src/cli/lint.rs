@@ -8,6 +8,8 @@ use serde_json::Value as Json;
 
 use super::{Output, Paint, fail};
 use crate::adapters::redact;
+use crate::config::notifications::differences;
+use crate::config::secret::{Secret, fill};
 use crate::config::{annotations, documents, registries};
 use crate::core::application::Application;
 use crate::core::notify::subscription;
@@ -129,54 +131,84 @@ impl Found {
 
     fn check(&mut self) -> Vec<Problem> {
         let mut problems = std::mem::take(&mut self.problems);
-        let secrets = self.notifications_secret();
+        let secret = self.notifications_secret();
         let mut compiled = None;
         for (file, document) in &self.config_maps {
             let name = document["metadata"]["name"].as_str().unwrap_or_default();
-            let entries: BTreeMap<String, String> = document["data"]
-                .as_object()
-                .into_iter()
-                .flatten()
-                .filter_map(|(k, v)| Some((k.clone(), v.as_str()?.to_owned())))
-                .collect();
+            let entries = documents::texts(&document["data"]);
             let looks =
                 entries.keys().any(|key| ["service.", "template.", "trigger."].iter().any(|p| key.starts_with(p)));
             if name != "argocd-notifications-cm" && !looks {
                 continue;
             }
-            let documents = Documents { config: Some(entries), secret: Some(secrets.clone()) };
+            let used = secret.clone().unwrap_or_else(|| stand_ins(&entries));
+            let unknown = secret.is_none().then(|| used.keys().cloned().collect::<Vec<_>>());
+            let documents = Documents { config: Some(entries), secret: Some(used) };
             let result = rules::compile(&documents, &BTreeMap::new(), Default::default());
-            problems.extend(result.notifications.problems.iter().cloned().map(|p| p.in_object(file.as_str())));
+            let found = result.notifications.problems.iter().cloned();
+            let found = found.chain(unknown.and_then(|keys| without_secret(&keys)));
+            problems.extend(found.map(|p| p.in_object(file.as_str())));
+            let differs = differences::of_configuration(&result.notifications);
+            problems.extend(differs.into_iter().map(|p| p.in_object(file.as_str())));
             compiled = Some(result);
         }
         for (file, app) in &self.applications {
             let object = format!("{file} ({})", app.key);
             let (_, found) = annotations::settings(app);
             problems.extend(found.into_iter().map(|p| p.in_object(object.as_str())));
-            problems.extend(subscriptions(app, compiled.as_ref()).into_iter().map(|p| p.in_object(object.as_str())));
+            problems.extend(
+                subscriptions(&app.annotations, compiled.as_ref()).into_iter().map(|p| p.in_object(object.as_str())),
+            );
         }
+        let mut projects = BTreeMap::new();
         for (file, project) in &self.projects {
             let name = project["metadata"]["name"].as_str().unwrap_or_default();
-            let notes = project["metadata"]["annotations"].as_object().into_iter().flatten();
-            let texts = notes.filter_map(|(k, v)| Some((k.clone(), v.as_str()?.to_owned()))).collect();
-            let (_, found) = subscription::merge(&[], &Default::default(), &BTreeMap::new(), &texts, None);
+            let namespace = project["metadata"]["namespace"].as_str().unwrap_or_default().to_owned();
+            let texts = documents::texts(&project["metadata"]["annotations"]);
+            let found = subscriptions(&texts, compiled.as_ref());
             problems.extend(found.into_iter().map(|p| p.in_object(format!("{file} ({name})"))));
+            projects.insert(name.to_owned(), (namespace, texts));
+        }
+        if let Some(compiled) = &compiled {
+            let apps: Vec<&Application> = self.applications.iter().map(|(_, app)| app).collect();
+            problems.extend(differences::of_applications(&compiled.notifications, &apps, &projects));
         }
         problems.sort_by(|a, b| {
-            (&a.object, &a.key, a.line, a.column, &a.text).cmp(&(&b.object, &b.key, b.line, b.column, &b.text))
+            let place = |p: &Problem| (p.code == differences::CODE, p.object.clone(), p.key.clone(), p.line, p.column);
+            (place(a), &a.text).cmp(&(place(b), &b.text))
         });
         problems.dedup();
         problems
     }
 
-    fn notifications_secret(&self) -> BTreeMap<String, crate::config::secret::Secret> {
+    /// The notifications' Secret, if one was given.
+    fn notifications_secret(&self) -> Option<BTreeMap<String, Secret>> {
         let named = |d: &&Json| d["metadata"]["name"].as_str() == Some("argocd-notifications-secret");
-        let Some(secret) = self.secrets.iter().find(named) else { return BTreeMap::new() };
+        let secret = self.secrets.iter().find(named)?;
         let entries = documents::secret_entries(secret).into_iter();
-        let entries: BTreeMap<_, _> = entries.map(|(k, v)| (k, crate::config::secret::Secret::new(v))).collect();
+        let entries: BTreeMap<_, _> = entries.map(|(k, v)| (k, Secret::new(v))).collect();
         entries.values().for_each(redact::know);
-        entries
+        Some(entries)
     }
+}
+
+/// Secrets seldom lie where ConfigMaps do. Without one, what services name gets a value that fits, so that everything
+/// else can be looked at.
+fn stand_ins(entries: &BTreeMap<String, String>) -> BTreeMap<String, Secret> {
+    let mut values = BTreeMap::new();
+    for (_, text) in entries.iter().filter(|(key, _)| key.starts_with("service.")) {
+        for (key, _) in fill(text, &BTreeMap::new()).1 {
+            let number = text.contains(&format!("port: ${key}"));
+            let value = if number { "465" } else { "https://secret.invalid" };
+            values.insert(key, Secret::from(value.to_owned()));
+        }
+    }
+    values
+}
+
+fn without_secret(keys: &[String]) -> Option<Problem> {
+    let text = format!("no Secret argocd-notifications-secret was given; not looked at: {}", keys.join(", "));
+    (!keys.is_empty()).then(|| Problem::info("SecretMissing", text).hint("give its file as well"))
 }
 
 fn registry_problems(text: &str) -> Vec<Problem> {
@@ -191,27 +223,43 @@ fn registry_problems(text: &str) -> Vec<Problem> {
     }
 }
 
-/// Subscriptions of an Application that name something undefined (CFG-14); only where a ConfigMap was given.
-fn subscriptions(app: &Application, compiled: Option<&rules::Compiled>) -> Vec<Problem> {
-    let Some(compiled) = compiled else {
-        return subscription::merge(&[], &Default::default(), &app.labels, &app.annotations, None).1;
+/// What is wrong with subscriptions of an Application or a project, among it names that nothing defines (CFG-14). Where
+/// no ConfigMap was given such a name is only worth a remark.
+fn subscriptions(annotations: &BTreeMap<String, String>, compiled: Option<&rules::Compiled>) -> Vec<Problem> {
+    let builtin;
+    let (notifications, given) = match compiled {
+        Some(compiled) => (&compiled.notifications, true),
+        None => {
+            builtin = rules::compile(&Documents::default(), &BTreeMap::new(), Default::default());
+            (&builtin.notifications, false)
+        }
     };
-    let notifications = &compiled.notifications;
-    let (wanted, mut problems) = crate::core::notify::subscriptions(app, None, &notifications.rules);
-    for (trigger, destinations) in &wanted.by_trigger {
-        if !notifications.rules.triggers.contains_key(trigger) {
-            let known = notifications.rules.triggers.keys().map(String::as_str);
-            let near = crate::core::problem::nearest(trigger, known);
-            let problem = Problem::error("TriggerUndefined", format!("there is no trigger `{trigger}`"));
-            problems.push(near.map_or(problem.clone(), |n| problem.hint(format!("did you mean `{n}`?"))));
-        }
-        for destination in destinations {
-            if !notifications.services.contains_key(&destination.service) {
-                problems.push(notifications.undefined_service(&destination.service));
+    let rules = &notifications.rules;
+    let mut problems = Vec::new();
+    // One by one, so that each problem can name its annotation.
+    for (key, value) in annotations {
+        let one = BTreeMap::from([(key.clone(), value.clone())]);
+        let (wanted, found) = subscription::merge(&[], &rules.defaults, &BTreeMap::new(), &one, None);
+        // What an unnamed trigger means, the ConfigMap says.
+        problems.extend(found.into_iter().filter(|problem| given || problem.code != "SubscriptionWithoutTrigger"));
+        let mut names = Vec::new();
+        for (trigger, destinations) in &wanted.by_trigger {
+            if !rules.triggers.contains_key(trigger) {
+                let problem = notifications.undefined_trigger(trigger);
+                names.push(if given { problem } else { without_config_map(problem) });
             }
+            let services = destinations.iter().map(|to| &to.service).filter(|_| given);
+            let undefined = services.filter(|name| !notifications.services.contains_key(*name));
+            names.extend(undefined.map(|name| notifications.undefined_service(name)));
         }
+        problems.extend(names.into_iter().map(|problem| problem.at_key(key.as_str())));
     }
     problems
+}
+
+fn without_config_map(problem: Problem) -> Problem {
+    let text = format!("{} among the built-in ones, and no ConfigMap was given", problem.text);
+    Problem { severity: Severity::Info, text, ..problem }
 }
 
 fn print(problems: &[Problem], read: usize, output: Output) {
@@ -221,7 +269,9 @@ fn print(problems: &[Problem], read: usize, output: Output) {
         return;
     }
     let paint = Paint::stdout();
-    for problem in problems {
+    let (differs, faults): (Vec<&Problem>, Vec<&Problem>) =
+        problems.iter().partition(|problem| problem.code == differences::CODE);
+    for problem in &faults {
         let word = match problem.severity {
             Severity::Error => paint.red("error"),
             Severity::Warning => paint.yellow("warning"),
@@ -231,11 +281,27 @@ fn print(problems: &[Problem], read: usize, output: Output) {
             if problem.upstream_rejects { paint.dim(" [Argo CD Notifications rejects this]") } else { String::new() };
         println!("{word} {} {}{upstream}", paint.dim(problem.code), redact::clean(&problem.to_string()));
     }
-    let count = |severity| problems.iter().filter(|p| p.severity == severity).count();
+    if !differs.is_empty() {
+        println!("Coming from Argo CD Notifications, this is different here:");
+    }
+    for problem in &differs {
+        println!("  {problem}");
+    }
+    let count = |severity, one: &str| {
+        let count = faults.iter().filter(|p| p.severity == severity).count();
+        counted(count, one)
+    };
     println!(
-        "{read} files read, {} errors, {} warnings, {} remarks",
-        count(Severity::Error),
-        count(Severity::Warning),
-        count(Severity::Info)
+        "{} read, {}, {}, {}",
+        counted(read, "file"),
+        count(Severity::Error, "error"),
+        count(Severity::Warning, "warning"),
+        count(Severity::Info, "remark")
     );
+}
+
+/// `1 error`, `2 errors`.
+fn counted(count: usize, one: &str) -> String {
+    let plural = if count == 1 { "" } else { "s" };
+    format!("{count} {one}{plural}")
 }

@@ -16,6 +16,20 @@ pub enum Format {
     Json,
 }
 
+impl Format {
+    /// What the variables of the two programs that came before ask for. Argo CD Notifications writes JSON unless told
+    /// otherwise.
+    pub fn of_variables(called: &str) -> Option<Format> {
+        let asked = ["IMAGE_UPDATER_LOGFORMAT", "ARGOCD_NOTIFICATIONS_CONTROLLER_LOGFORMAT"];
+        let asked = asked.iter().find_map(|name| super::world::Variables::text(name));
+        match asked.as_deref().map(str::to_ascii_lowercase).as_deref() {
+            Some("json") => Some(Format::Json),
+            Some("text") => Some(Format::Text),
+            _ => (called == "argocd-notifications").then_some(Format::Json),
+        }
+    }
+}
+
 /// Starts logging to standard error. `level` is one of trace, debug, info, warn, error (upstream's `warning` as well).
 pub fn start(level: &str, format: Option<Format>) -> Result<(), String> {
     let level = match level.to_ascii_lowercase().as_str() {

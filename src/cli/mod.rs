@@ -6,16 +6,20 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
 
+mod check;
 mod demo;
 mod explain;
 mod files;
 mod history;
 mod image;
+mod kubectl;
 mod lint;
 mod logging;
 mod notify;
 mod plan;
 mod run;
+mod run_args;
+mod send;
 mod template;
 mod trigger;
 mod world;
@@ -52,13 +56,17 @@ enum Command {
     Explain(explain::ExplainArgs),
     /// Look an image up in its registry and say which tag would be taken.
     Test(image::TestArgs),
-    /// Notifications: triggers and templates, offline.
+    /// Notifications: triggers, templates, what was given up.
     #[command(subcommand)]
     Notify(notify::NotifyCommand),
     /// Print every problem of the configuration of both halves.
     ///
     /// Exit status: 0 none, 3 problems, 2 something is not readable.
     Lint(lint::LintArgs),
+    /// What the daemon would need, looked at, and with --connect tried once.
+    ///
+    /// Exit status: 0 all is well, 1 something fails, 2 something is not readable, 64 wrong usage.
+    Check(check::CheckArgs),
     /// What the image half did, newest first, from the state directory.
     History(history::HistoryArgs),
     /// The whole story on this machine, with nothing to configure: a new tag, a commit, a sync, messages.
@@ -95,8 +103,7 @@ pub fn main() -> ExitCode {
 
 /// Runs one command line; the result is the exit status.
 fn dispatch(arguments: Vec<OsString>) -> u8 {
-    let called = arguments.first().map(|name| std::path::Path::new(name).file_name().unwrap_or_default().to_owned());
-    let called = called.and_then(|name| name.into_string().ok()).unwrap_or_default();
+    let (called, arguments) = called(arguments);
     let cli = match Cli::try_parse_from(arguments) {
         Ok(cli) => cli,
         Err(error) => {
@@ -112,6 +119,7 @@ fn dispatch(arguments: Vec<OsString>) -> u8 {
         Some(Command::Test(args)) => image::run(args),
         Some(Command::Notify(command)) => notify::run(command),
         Some(Command::Lint(args)) => lint::run(args),
+        Some(Command::Check(args)) => check::run(&args),
         Some(Command::History(args)) => history::run(args),
         Some(Command::Demo(args)) => demo::run(args),
         Some(Command::Completion { shell }) => {
@@ -124,6 +132,25 @@ fn dispatch(arguments: Vec<OsString>) -> u8 {
             0
         }
     }
+}
+
+/// The name the program was started by, and its arguments. The Deployments of Argo CD's programs name them as the first
+/// argument of their image's entry point, by path; some put `controller` behind.
+fn called(mut arguments: Vec<OsString>) -> (String, Vec<OsString>) {
+    const PROGRAMS: [&str; 3] = ["manager", "argocd-image-updater", "argocd-notifications"];
+    let name = |argument: Option<&OsString>| {
+        let name = argument.and_then(|a| std::path::Path::new(a).file_name());
+        name.and_then(|name| name.to_str()).unwrap_or_default().to_owned()
+    };
+    let path = arguments.get(1).and_then(|a| a.to_str()).is_some_and(|text| text.contains('/'));
+    if path && PROGRAMS.contains(&name(arguments.get(1)).as_str()) {
+        arguments.remove(0);
+    }
+    let called = name(arguments.first());
+    if called == "argocd-notifications" && arguments.get(1).is_some_and(|word| word == "controller") {
+        arguments.remove(1);
+    }
+    (called, arguments)
 }
 
 /// A runtime for commands that need the network.

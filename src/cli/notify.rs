@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use clap::{Args, Subcommand, ValueEnum};
 
 use super::files::{self, Unreadable};
-use super::{lint, template, trigger};
+use super::{history, lint, template, trigger};
 use crate::core::application::Application;
 use crate::core::notify::variables::Facts;
 use crate::core::value::{Map, MapKind, Value};
@@ -23,6 +23,8 @@ pub enum NotifyCommand {
     Template(template::TemplateCommand),
     /// The same as `lynceus lint`.
     Lint(lint::LintArgs),
+    /// Deliveries that were given up, newest first, from the state directory.
+    History(history::DeadArgs),
 }
 
 /// How `notify` commands print.
@@ -92,7 +94,8 @@ impl Source {
         })
     }
 
-    async fn cluster(&self) -> Result<crate::adapters::cluster::Cluster, Unreadable> {
+    /// The cluster that is meant.
+    pub async fn cluster(&self) -> Result<crate::adapters::cluster::Cluster, Unreadable> {
         crate::adapters::cluster::Cluster::connect(self.kubeconfig.as_deref()).await.map_err(|e| Unreadable {
             status: 1,
             text: format!("no --config-map was given and no cluster answers: {e}"),
@@ -138,11 +141,25 @@ pub fn facts(app: &Application, compiled: &Compiled) -> Facts {
     }
 }
 
+/// The image event of a file (`--image-event`): the fields of `image` as templates see them, JSON or YAML.
+pub fn image_event(path: &Option<String>) -> Result<Value, Unreadable> {
+    let Some(path) = path else { return Ok(Value::Nil) };
+    let unreadable = |text: String| Unreadable { status: 2, text: format!("{path}: {text}") };
+    let event: serde_json::Value =
+        serde_saphyr::from_str(&files::text(path)?).map_err(|e| unreadable(e.to_string()))?;
+    match event["event"].as_str() {
+        Some(word) if crate::core::event::Kind::from_word(word).is_some() => Ok(Value::from_json(&event)),
+        Some(word) => Err(unreadable(format!("there is no event `{word}`"))),
+        None => Err(unreadable("the file holds no image event: `event` is missing".to_owned())),
+    }
+}
+
 /// Runs a `notify` command.
 pub fn run(command: NotifyCommand) -> u8 {
     match command {
         NotifyCommand::Trigger(command) => trigger::run(command),
         NotifyCommand::Template(command) => template::run(command),
         NotifyCommand::Lint(args) => lint::run(args),
+        NotifyCommand::History(args) => history::dead(args),
     }
 }

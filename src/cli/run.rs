@@ -3,17 +3,16 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{Args, ValueEnum};
 use futures::{FutureExt, StreamExt};
 use tokio_util::sync::CancellationToken;
 
-use super::logging::{self, Format};
-use super::world::{self, Variables, WorldArgs};
+use super::logging;
+pub use super::run_args::RunArgs;
+use super::world::{self, Variables};
 use super::{USAGE, fail};
 use crate::adapters::cluster::{Cluster, DocumentEvent, Namespaces};
 use crate::adapters::store::{Store, passing_place};
-use crate::config::notifications::CatalogMode;
-use crate::config::settings::{NativeAnnotations, Settings, duration};
+use crate::config::settings::Settings;
 use crate::daemon::rules::{self, Documents};
 use crate::daemon::world::World;
 use crate::daemon::{self, Handle, Parts, aftermath, offline, round};
@@ -22,191 +21,12 @@ use crate::web;
 /// Running work gets this long after SIGTERM (CYC-3, OUT-12).
 const DRAIN: Duration = Duration::from_secs(9);
 
-/// On or off.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Switch {
-    /// Runs.
-    On,
-    /// Watches, writes and needs nothing.
-    Off,
-}
-
-/// `--builtin-catalog`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum CatalogArg {
-    /// Only if the ConfigMap holds no trigger of its own.
-    Auto,
-    /// Always; keys of the ConfigMap win.
-    All,
-    /// Image triggers only.
-    Image,
-    /// Never.
-    None,
-}
-
-/// `--native-annotations`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum NativeArg {
-    /// In namespaces that hold no ImageUpdater.
-    Auto,
-    /// Everywhere.
-    True,
-    /// Nowhere.
-    False,
-}
-
-/// Arguments of `run`.
-#[derive(Debug, Args)]
-pub struct RunArgs {
-    #[command(flatten)]
-    world: WorldArgs,
-    /// Keep images up to date.
-    #[arg(long, value_enum, env = "LYNCEUS_IMAGES", value_name = "SWITCH")]
-    pub images: Option<Switch>,
-    /// Send notifications.
-    #[arg(long, value_enum, env = "LYNCEUS_NOTIFICATIONS", value_name = "SWITCH")]
-    pub notifications: Option<Switch>,
-    /// Between two looks at the registries, as 2m or 90s; 0 looks once per change, a negative one never by itself.
-    #[arg(long, value_name = "DURATION", allow_hyphen_values = true)]
-    pub interval: Option<String>,
-    /// One complete pass of the image half, then exit; 1 if anything failed.
-    #[arg(long)]
-    pub once: bool,
-    /// Everything but writes and messages.
-    #[arg(long)]
-    pub dry_run: bool,
-    /// Log level: trace, debug, info, warn, error.
-    #[arg(long, value_name = "LEVEL")]
-    pub loglevel: Option<String>,
-    /// Log format.
-    #[arg(long, value_enum)]
-    pub logformat: Option<Format>,
-    /// Namespaces whose Applications are watched: empty for the own one, * for all, or a comma list.
-    #[arg(long, visible_alias = "application-namespace", value_name = "LIST")]
-    pub watch_namespaces: Option<String>,
-    /// Further namespaces of the notification half: globs, or regular expressions inside /…/.
-    #[arg(long, env = "ARGOCD_APPLICATION_NAMESPACES", value_delimiter = ',', value_name = "GLOB")]
-    pub application_namespaces: Vec<String>,
-    /// Only Applications that this label selector takes.
-    #[arg(long, default_value = "", value_name = "SELECTOR")]
-    pub app_label_selector: String,
-    /// Applications evaluated at the same time.
-    #[arg(long, value_name = "N")]
-    pub max_concurrent_apps: Option<usize>,
-    /// Evaluation workers of the notification half.
-    #[arg(long, value_name = "N")]
-    pub processors_count: Option<usize>,
-    /// Address of /healthz and /readyz; 0 is off.
-    #[arg(long, default_value = ":8081", value_name = "ADDRESS")]
-    pub health_probe_bind_address: String,
-    /// Address of /metrics; 0 is off.
-    #[arg(long, default_value = ":9001", value_name = "ADDRESS")]
-    pub metrics_bind_address: String,
-    /// Port of /metrics, as Argo CD Notifications names it.
-    #[arg(long, value_name = "PORT")]
-    pub metrics_port: Option<u16>,
-    /// Record Kubernetes Events on updated Applications.
-    #[arg(long, env = "LYNCEUS_KUBE_EVENTS", value_name = "BOOL")]
-    pub kube_events: Option<bool>,
-    /// Do not record Kubernetes Events.
-    #[arg(long)]
-    pub disable_kube_events: bool,
-    /// Whether annotations count without an ImageUpdater object.
-    #[arg(long, value_enum, env = "LYNCEUS_NATIVE_ANNOTATIONS")]
-    pub native_annotations: Option<NativeArg>,
-    /// Name of the notifications' ConfigMap.
-    #[arg(long, default_value = "argocd-notifications-cm", value_name = "NAME")]
-    pub config_map_name: String,
-    /// Name of the notifications' Secret.
-    #[arg(long, default_value = "argocd-notifications-secret", value_name = "NAME")]
-    pub secret_name: String,
-    /// Read the notifications' ConfigMap from this file; it is read again when it changes.
-    #[arg(long, env = "LYNCEUS_CONFIG_MAP", value_name = "FILE")]
-    pub config_map: Option<PathBuf>,
-    /// Read the notifications' Secret from this file.
-    #[arg(long, env = "LYNCEUS_SECRET", value_name = "FILE")]
-    pub secret: Option<PathBuf>,
-    /// The built-in triggers and templates.
-    #[arg(long, value_enum, env = "LYNCEUS_BUILTIN_CATALOG")]
-    pub builtin_catalog: Option<CatalogArg>,
-    /// Keep Argo CD Notifications' state annotation up to date.
-    #[arg(long, env = "LYNCEUS_WRITE_STATE_ANNOTATION", value_name = "BOOL")]
-    pub write_state_annotation: Option<bool>,
-}
-
-/// The default state directory.
-pub fn default_state_dir() -> Option<PathBuf> {
-    world::state_home()
-}
-
-impl RunArgs {
-    /// The settings these arguments come to; `called` is the name the program was started by.
-    fn settings(&self, called: &str) -> Result<(Settings, Variables), String> {
-        let mut variables = Variables { problems: Vec::new() };
-        let mut settings = Settings::default();
-        self.world.apply(&mut settings, &mut variables)?;
-        settings.images = !called.starts_with("argocd-notifications") && self.images != Some(Switch::Off);
-        let updater = called == "manager" || called == "argocd-image-updater";
-        settings.notifications = !updater && self.notifications != Some(Switch::Off);
-        let parse = |text: &str| duration(text).map_err(|why| format!("--interval: {why}"));
-        let interval = match &self.interval {
-            Some(text) => Some(parse(text)?),
-            None => variables.parsed("IMAGE_UPDATER_INTERVAL", duration),
-        };
-        if let Some(nanoseconds) = interval {
-            settings.interval = u64::try_from(nanoseconds).ok().map(Duration::from_nanos);
-        }
-        settings.once = self.once;
-        settings.dry_run = self.dry_run;
-        settings.watch_namespaces = self
-            .watch_namespaces
-            .clone()
-            .or_else(|| Variables::text("IMAGE_UPDATER_WATCH_NAMESPACES"))
-            .unwrap_or_default();
-        settings.application_namespaces.clone_from(&self.application_namespaces);
-        settings.label_selector.clone_from(&self.app_label_selector);
-        let number = |text: &str| text.parse::<usize>().map_err(|_| format!("`{text}` is no number"));
-        if let Some(n) = self.max_concurrent_apps.or_else(|| variables.parsed("MAX_CONCURRENT_APPS", number)) {
-            settings.max_concurrent_apps = n.clamp(1, 100);
-        }
-        let cores = std::thread::available_parallelism().map_or(2, usize::from);
-        let processors = "ARGOCD_NOTIFICATION_CONTROLLER_PROCESSORS_COUNT";
-        settings.processors = self.processors_count.or_else(|| variables.parsed(processors, number)).unwrap_or(cores);
-        let disabled = self.disable_kube_events || variables.flag("IMAGE_UPDATER_KUBE_EVENTS").unwrap_or(false);
-        settings.kube_events = self.kube_events.unwrap_or(!disabled);
-        settings.native_annotations = match self.native_annotations {
-            Some(NativeArg::True) => NativeAnnotations::True,
-            Some(NativeArg::False) => NativeAnnotations::False,
-            Some(NativeArg::Auto) | None => NativeAnnotations::Auto,
-        };
-        settings.config_map_name.clone_from(&self.config_map_name);
-        settings.secret_name.clone_from(&self.secret_name);
-        settings.config_map_file.clone_from(&self.config_map);
-        settings.secret_file.clone_from(&self.secret);
-        settings.catalog = match self.builtin_catalog {
-            Some(CatalogArg::All) => CatalogMode::All,
-            Some(CatalogArg::None | CatalogArg::Image) => CatalogMode::None,
-            Some(CatalogArg::Auto) | None => CatalogMode::Auto,
-        };
-        settings.write_state_annotation = self.write_state_annotation.unwrap_or(true);
-        Ok((settings, variables))
-    }
-
-    /// The state directory and whether it was named.
-    fn state(&self) -> (Option<PathBuf>, bool) {
-        match &self.world.state_dir {
-            Some(dir) if dir.as_os_str() == ":memory:" => (None, true),
-            Some(dir) => (Some(dir.clone()), true),
-            None => (default_state_dir(), false),
-        }
-    }
-}
-
 /// Runs the daemon until it is told to stop.
 pub fn run(args: RunArgs, called: &str) -> u8 {
     let level = args.loglevel.clone().or_else(|| Variables::text("IMAGE_UPDATER_LOGLEVEL"));
     let level = level.or_else(|| Variables::text("ARGOCD_NOTIFICATIONS_CONTROLLER_LOGLEVEL"));
-    if let Err(error) = logging::start(level.as_deref().unwrap_or("info"), args.logformat) {
+    let format = args.logformat.or_else(|| logging::Format::of_variables(called));
+    if let Err(error) = logging::start(level.as_deref().unwrap_or("info"), format) {
         return fail(USAGE, error);
     }
     let (settings, variables) = match args.settings(called) {
@@ -288,7 +108,12 @@ fn open_store(dir: Option<PathBuf>, named: bool) -> Result<Opened, String> {
         Err(error) if named => Err(format!("{}: {error}", dir.display())),
         Err(error) => {
             let fallback = std::env::temp_dir().join("lynceus");
-            std::fs::create_dir_all(&fallback).map_err(|e| e.to_string())?;
+            // A root file system that nobody can write, as in the Deployment of Argo CD Notifications.
+            if std::fs::create_dir_all(&fallback).is_err() {
+                let store = Store::memory().map_err(|e| e.to_string())?;
+                let text = format!("{} cannot be used ({error}); the state is kept in memory only", dir.display());
+                return Ok((store, fallback, Some(volatile(text))));
+            }
             let store = Store::open(&fallback).map_err(|e| format!("{}: {e}", fallback.display()))?;
             let text = format!("{} cannot be used ({error}); the state is in {}", dir.display(), fallback.display());
             Ok((store, fallback, Some(volatile(text))))
@@ -358,7 +183,7 @@ fn watched(world: &World) -> Result<Namespaces, String> {
 fn documents(world: &World, own: &str) -> Option<futures::stream::BoxStream<'static, Documents>> {
     let settings = &world.settings;
     let names = (settings.config_map_name.clone(), settings.secret_name.clone());
-    if settings.config_map_file.is_some() || settings.secret_file.is_some() {
+    if settings.standalone || settings.config_map_file.is_some() || settings.secret_file.is_some() {
         return Some(rules::from_files(settings.config_map_file.clone(), settings.secret_file.clone(), names).boxed());
     }
     match &world.cluster {

@@ -5,7 +5,7 @@ use serde_json::json;
 
 use super::notify::{self, Output, Source};
 use super::trigger::print_structured;
-use super::{Paint, fail, files};
+use super::{Paint, fail, files, send};
 use crate::adapters::redact;
 use crate::core::notify::catalog::{self, Field, MessageTemplate, Rendering, ServiceKind, Topic};
 use crate::core::notify::message::Part;
@@ -21,6 +21,11 @@ pub enum TemplateCommand {
     /// Exit status: 0 rendered, 1 an error in a template, 2 a file is not readable, 3 --golden differs, 4 no such
     /// template.
     Render(RenderArgs),
+    /// Render templates for an Application and send the message at once, outside the outbox.
+    ///
+    /// Exit status: 0 sent, 1 not rendered or not sent, 2 a file is not readable, 4 no such template or service.
+    #[command(alias = "notify")]
+    Send(send::SendArgs),
 }
 
 /// Arguments of `template get`.
@@ -47,6 +52,9 @@ pub struct RenderArgs {
     /// Write the result to the --golden file instead.
     #[arg(long, requires = "golden")]
     pub update: bool,
+    /// Render for this image event: a file with the fields of `image`, JSON or YAML.
+    #[arg(long, value_name = "FILE")]
+    pub image_event: Option<String>,
     #[command(flatten)]
     source: Source,
 }
@@ -56,6 +64,7 @@ pub fn run(command: TemplateCommand) -> u8 {
     match command {
         TemplateCommand::Get(args) => get(&args),
         TemplateCommand::Render(args) => render(&args),
+        TemplateCommand::Send(args) => send::run(&args),
     }
 }
 
@@ -89,7 +98,8 @@ fn preview(template: &MessageTemplate) -> String {
     }
 }
 
-fn unknown(name: &str, compiled: &Compiled) -> u8 {
+/// Exit status 4 with what is known instead.
+pub fn unknown(name: &str, compiled: &Compiled) -> u8 {
     let known: Vec<&str> = compiled.notifications.rules.templates.keys().map(String::as_str).collect();
     let near = crate::core::problem::nearest(name, known.iter().copied());
     let hint = near.map_or_else(|| format!("known are: {}", known.join(", ")), |n| format!("did you mean {n}?"));
@@ -98,9 +108,12 @@ fn unknown(name: &str, compiled: &Compiled) -> u8 {
 
 fn render(args: &RenderArgs) -> u8 {
     let Some((application, names)) = args.names.split_last() else { return super::USAGE };
-    let both = args.source.compiled().and_then(|c| Ok((c, args.source.application(application)?)));
-    let (compiled, app) = match both {
-        Ok(both) => both,
+    let read = || {
+        let image = notify::image_event(&args.image_event)?;
+        Ok::<_, files::Unreadable>((args.source.compiled()?, args.source.application(application)?, image))
+    };
+    let (compiled, app, image) = match read() {
+        Ok(read) => read,
         Err(error) => return fail(error.status, error.text),
     };
     let rules = &compiled.notifications.rules;
@@ -119,7 +132,8 @@ fn render(args: &RenderArgs) -> u8 {
             _ => ServiceKind::Other { human: true },
         },
     };
-    let facts = notify::facts(&app, &compiled);
+    let mut facts = notify::facts(&app, &compiled);
+    facts.image = image;
     let name = app.key.to_string();
     let topic = Topic { trigger: "manual", app: &name };
     let rendering = catalog::render(&rules.templates, names, service, kind, recipient, &facts, topic);
@@ -214,6 +228,6 @@ fn plain(rendering: &Rendering) -> String {
 }
 
 /// Values of the Secret never reach a terminal (SEC-01).
-fn mask(text: &str) -> String {
+pub fn mask(text: &str) -> String {
     redact::clean(text).into_owned()
 }

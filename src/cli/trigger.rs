@@ -4,7 +4,7 @@ use clap::{Args, Subcommand};
 use serde_json::json;
 
 use super::notify::{self, Output, Source};
-use super::{Paint, fail};
+use super::{Paint, fail, files};
 use crate::adapters::redact;
 use crate::core::application::Application;
 use crate::core::notify::trigger::{Condition, Fault, Outcome};
@@ -42,6 +42,9 @@ pub struct RunArgs {
     /// Exit with 3 unless the trigger fires (true) or does not (false).
     #[arg(long, value_name = "BOOL")]
     pub expect: Option<bool>,
+    /// Evaluate on this image event: a file with the fields of `image`, JSON or YAML.
+    #[arg(long, value_name = "FILE")]
+    pub image_event: Option<String>,
     #[command(flatten)]
     source: Source,
 }
@@ -134,16 +137,20 @@ fn unknown(name: &str, compiled: &Compiled) -> u8 {
 }
 
 fn evaluate(args: &RunArgs) -> u8 {
-    let (compiled, app) =
-        match args.source.compiled().and_then(|c| Ok((c, args.source.application(&args.application)?))) {
-            Ok(both) => both,
-            Err(error) => return fail(error.status, error.text),
-        };
+    let read = || {
+        let image = notify::image_event(&args.image_event)?;
+        Ok::<_, files::Unreadable>((args.source.compiled()?, args.source.application(&args.application)?, image))
+    };
+    let (compiled, app, image) = match read() {
+        Ok(read) => read,
+        Err(error) => return fail(error.status, error.text),
+    };
     let Some(trigger) = compiled.notifications.rules.triggers.get(&args.trigger) else {
         return unknown(&args.trigger, &compiled);
     };
     let broken: Vec<(usize, serde_json::Value)> = trigger.broken.iter().map(broken_json).collect();
-    let facts = notify::facts(&app, &compiled);
+    let mut facts = notify::facts(&app, &compiled);
+    facts.image = image;
     let variables = facts.for_conditions();
     let results: Vec<(&Condition, Outcome)> =
         trigger.conditions.iter().map(|condition| (condition, condition.evaluate(&variables, &facts.now))).collect();
@@ -239,7 +246,7 @@ fn wide(args: &RunArgs, app: &Application, compiled: &Compiled, rows: &[serde_js
         }
     }
     println!();
-    if let Some(reason) = skip(app) {
+    if let Some(reason) = skip(app).filter(|_| args.image_event.is_none()) {
         println!("{} the daemon would leave this version alone: {reason}", paint.yellow("note:"));
     }
     let (wanted, _) = subscriptions(app, None, &compiled.notifications.rules);

@@ -13,7 +13,7 @@ use crate::adapters::http::{Gate, Http};
 use crate::adapters::registry::{Options, Registries};
 use crate::adapters::store::Store;
 use crate::config::registries;
-use crate::config::settings::{CommitPer, Settings, Source};
+use crate::config::settings::{ClusterAccess, CommitPer, Settings, Source};
 use crate::core::problem::Problem;
 use crate::daemon::status::Board;
 use crate::daemon::trust;
@@ -44,7 +44,14 @@ pub struct WorldArgs {
     #[arg(long, value_name = "FILE", help_heading = "Source")]
     pub kubeconfig: Option<PathBuf>,
     /// Argo CD's namespace; default: the own one.
-    #[arg(long, visible_alias = "namespace", env = "ARGOCD_NAMESPACE", value_name = "NS", help_heading = "Source")]
+    #[arg(
+        long,
+        short = 'n',
+        visible_alias = "namespace",
+        env = "ARGOCD_NAMESPACE",
+        value_name = "NS",
+        help_heading = "Source"
+    )]
     pub argocd_namespace: Option<String>,
     /// registries.conf.
     #[arg(long, env = "LYNCEUS_REGISTRIES_CONF_PATH", value_name = "FILE", help_heading = "Images")]
@@ -189,13 +196,22 @@ fn own_namespace() -> Option<String> {
     })
 }
 
+/// Where Argo CD's folder of private roots is mounted.
+fn tls_folder() -> PathBuf {
+    Variables::text("ARGOCD_TLS_DATA_PATH").map_or_else(|| Settings::default().tls_folder, PathBuf::from)
+}
+
+/// The gate to the outside, with the private roots of Argo CD's folder.
+pub fn http() -> Http {
+    let http = Http::new(Gate::Central);
+    http.set_host_roots(trust::usable(&trust::mounted(&tls_folder())).0);
+    http
+}
+
 /// Builds the adapters. `mirrors` is where Git mirrors live.
 pub async fn build(mut settings: Settings, store: Option<Store>, mirrors: &Path) -> Result<World, Problem> {
-    let http = Http::new(Gate::Central);
-    if let Some(folder) = Variables::text("ARGOCD_TLS_DATA_PATH") {
-        settings.tls_folder = folder.into();
-    }
-    http.set_host_roots(trust::usable(&trust::mounted(&settings.tls_folder)).0);
+    settings.tls_folder = tls_folder();
+    let http = http();
     let conf = load_registries(&settings)?;
     let metrics = Arc::new(crate::daemon::metrics::Metrics::default());
     let failures = metrics.clone();
@@ -212,11 +228,17 @@ pub async fn build(mut settings: Settings, store: Option<Store>, mirrors: &Path)
     for problem in problems {
         tracing::warn!("{problem}");
     }
-    let wants_cluster = settings.source == Source::Cluster || settings.kubeconfig.is_some();
+    let wants_cluster = settings.source == Source::Cluster
+        || settings.kubeconfig.is_some()
+        || settings.access != ClusterAccess::default();
     let cluster = match wants_cluster {
         true => {
             let hint = "give --kubeconfig, or work without a cluster: --applications <folder>";
-            Some(Cluster::connect(settings.kubeconfig.as_deref()).await.map_err(|e| e.problem().hint(hint))?)
+            Some(
+                Cluster::connect_with(settings.kubeconfig.as_deref(), &settings.access)
+                    .await
+                    .map_err(|e| e.problem().hint(hint))?,
+            )
         }
         false => None,
     };

@@ -110,6 +110,12 @@ fn one(text: &str, kind: &str, name: &str) -> Result<Json, Problem> {
     }
 }
 
+/// The texts of a mapping, as annotations and `data` have them; what is no text is left out.
+pub fn texts(object: &Json) -> BTreeMap<String, String> {
+    let fields = object.as_object().into_iter().flatten();
+    fields.filter_map(|(key, value)| Some((key.clone(), value.as_str()?.to_owned()))).collect()
+}
+
 fn plain(value: &Json) -> String {
     match value {
         Json::String(text) => text.clone(),

@@ -2,6 +2,8 @@
 //! harms no other (notifications.md §2.2, §2.5).
 
 mod blocks;
+mod catalog;
+pub mod differences;
 
 use std::collections::BTreeMap;
 
@@ -15,44 +17,7 @@ use crate::core::notify::subscription::{Destination, GlobalSubscription};
 use crate::core::notify::trigger::{Condition, Fault, Trigger};
 use crate::core::problem::{Problem, nearest};
 use blocks::Blocks;
-
-/// The built-in catalog: `(key, source)` in the users' own format, one file each (§19).
-pub const CATALOG: &[(&str, &str)] = &[
-    ("template.app-created", include_str!("../../templates/notifications/template.app-created.yaml")),
-    ("template.app-deleted", include_str!("../../templates/notifications/template.app-deleted.yaml")),
-    ("template.app-deployed", include_str!("../../templates/notifications/template.app-deployed.yaml")),
-    ("template.app-health-degraded", include_str!("../../templates/notifications/template.app-health-degraded.yaml")),
-    ("template.app-sync-failed", include_str!("../../templates/notifications/template.app-sync-failed.yaml")),
-    ("template.app-sync-running", include_str!("../../templates/notifications/template.app-sync-running.yaml")),
-    (
-        "template.app-sync-status-unknown",
-        include_str!("../../templates/notifications/template.app-sync-status-unknown.yaml"),
-    ),
-    ("template.app-sync-succeeded", include_str!("../../templates/notifications/template.app-sync-succeeded.yaml")),
-    ("trigger.on-created", include_str!("../../templates/notifications/trigger.on-created.yaml")),
-    ("trigger.on-deleted", include_str!("../../templates/notifications/trigger.on-deleted.yaml")),
-    ("trigger.on-deployed", include_str!("../../templates/notifications/trigger.on-deployed.yaml")),
-    ("trigger.on-health-degraded", include_str!("../../templates/notifications/trigger.on-health-degraded.yaml")),
-    ("trigger.on-sync-failed", include_str!("../../templates/notifications/trigger.on-sync-failed.yaml")),
-    ("trigger.on-sync-running", include_str!("../../templates/notifications/trigger.on-sync-running.yaml")),
-    (
-        "trigger.on-sync-status-unknown",
-        include_str!("../../templates/notifications/trigger.on-sync-status-unknown.yaml"),
-    ),
-    ("trigger.on-sync-succeeded", include_str!("../../templates/notifications/trigger.on-sync-succeeded.yaml")),
-];
-
-/// `--builtin-catalog` (§19).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum CatalogMode {
-    /// The application triggers and templates only if the ConfigMap holds no `trigger.*` key.
-    #[default]
-    Auto,
-    /// Always, keys of the ConfigMap winning.
-    All,
-    /// Never.
-    None,
-}
+pub use catalog::{CATALOG, CatalogMode, IMAGE_CATALOG};
 
 /// The compiled configuration.
 #[derive(Clone, Debug, Default)]
@@ -77,19 +42,12 @@ pub fn compile(
     catalog: CatalogMode,
 ) -> Notifications {
     let own_triggers = config.keys().any(|key| key.starts_with("trigger."));
-    let use_catalog = match catalog {
-        CatalogMode::All => true,
-        CatalogMode::None => false,
-        CatalogMode::Auto => !own_triggers,
-    };
     let mut compiled = Notifications::default();
-    if use_catalog {
-        for (key, source) in CATALOG.iter().filter(|(key, _)| !config.contains_key(*key)) {
-            let mut problems = Vec::new();
-            // The catalog's own tests show that it compiles.
-            if compiled.key(key, source, secrets, &mut problems) {
-                compiled.problems.extend(problems);
-            }
+    for (key, source) in catalog.entries(own_triggers).filter(|(key, _)| !config.contains_key(*key)) {
+        let mut problems = Vec::new();
+        // The catalog's own tests show that it compiles.
+        if compiled.key(key, source, secrets, &mut problems) {
+            compiled.problems.extend(problems);
         }
     }
     for (key, source) in config {
@@ -128,7 +86,10 @@ impl Notifications {
             ("defaultTriggers", service) => self.default_triggers(service, source, problems),
             ("subscriptions", "") => self.subscriptions(source, problems),
             ("context", "") => self.context(source, problems),
-            _ => true,
+            _ => {
+                problems.extend(ignored(key, prefix));
+                true
+            }
         };
         for problem in &mut problems[before..] {
             problem.key = match problem.key.as_str() {
@@ -337,6 +298,17 @@ impl Notifications {
     }
 }
 
+/// A key that means nothing but looks as if it should.
+fn ignored(key: &str, prefix: &str) -> Option<Problem> {
+    const KNOWN: [&str; 6] = ["service", "template", "trigger", "defaultTriggers", "subscriptions", "context"];
+    let near = nearest(prefix, KNOWN)?;
+    let text = if KNOWN.contains(&prefix) { "no name follows; ignored" } else { "no key of this ConfigMap; ignored" };
+    let after = key.strip_prefix(prefix).filter(|rest| rest.len() > 1 && !KNOWN.contains(&prefix));
+    let meant = after.map_or_else(|| format!("{near}.<name>"), |rest| format!("{near}{rest}"));
+    let meant = if near == "subscriptions" || near == "context" { near.to_owned() } else { meant };
+    Some(Problem::info("KeyIgnored", text).hint(format!("did you mean `{meant}`?")))
+}
+
 /// What rendering has to know of a service.
 fn kind(service: &ServiceConfig) -> ServiceKind {
     match &service.body {
@@ -348,6 +320,9 @@ fn kind(service: &ServiceConfig) -> ServiceKind {
 }
 
 fn near<'a>(problem: Problem, name: &str, known: impl Iterator<Item = &'a str>) -> Problem {
+    if matches!(name, "true" | "false") {
+        return problem.hint("YAML reads y, n, on and off as true and false: quote the name");
+    }
     match nearest(name, known) {
         Some(word) => problem.hint(format!("did you mean `{word}`?")),
         None => problem,
@@ -429,7 +404,8 @@ fn condition(index: usize, node: &Node, problems: &mut Vec<Problem>) -> Result<C
     match Condition::compile(index, &when, &once_per, send, text("description")) {
         Ok(condition) => {
             for (field, program) in [("when", &condition.when), ("oncePer", &condition.once_per)] {
-                for warning in program.iter().flat_map(|p| p.warnings()) {
+                let warnings = program.iter().flat_map(|p| p.warnings());
+                for warning in warnings.filter(|warning| field == "when" || !warning.as_condition) {
                     let problem = Problem::warning("ExpressionSuspicious", warning.text.clone())
                         .at_key(format!("[{index}].{field}"))
                         .at(warning.line, warning.column)

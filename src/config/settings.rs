@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::notifications::CatalogMode;
+use super::secret::Secret;
 
 /// `--native-annotations` (OWN-2).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -26,6 +27,29 @@ pub enum CommitPer {
     Application,
     /// One for all.
     Push,
+}
+
+/// How the API server is reached, beside what the kubeconfig says: kubectl's own flags. Absent is the kubeconfig's.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub struct ClusterAccess {
+    pub context: Option<String>,
+    pub cluster: Option<String>,
+    pub user: Option<String>,
+    pub server: Option<String>,
+    pub token: Option<Secret>,
+    pub certificate_authority: Option<PathBuf>,
+    pub client_certificate: Option<String>,
+    pub client_key: Option<String>,
+    pub insecure: bool,
+    pub tls_server_name: Option<String>,
+    pub impersonate: Option<String>,
+    pub impersonate_groups: Vec<String>,
+    pub impersonate_uid: Option<String>,
+    pub username: Option<String>,
+    pub password: Option<Secret>,
+    pub proxy: Option<String>,
+    pub disable_compression: bool,
 }
 
 /// Where Applications come from.
@@ -114,6 +138,10 @@ pub struct Settings {
     pub roots: Vec<String>,
     pub secrets_dir: Option<PathBuf>,
     pub kubeconfig: Option<PathBuf>,
+    /// The notifications' configuration comes from files only.
+    pub standalone: bool,
+    /// kubectl's connection flags.
+    pub access: ClusterAccess,
     pub argocd_namespace: String,
     /// As written: empty is the own one, `*` all, else a comma list (SRC-2).
     pub watch_namespaces: String,
@@ -157,6 +185,8 @@ impl Default for Settings {
             roots: Vec::new(),
             secrets_dir: None,
             kubeconfig: None,
+            standalone: false,
+            access: ClusterAccess::default(),
             argocd_namespace: "argocd".into(),
             watch_namespaces: String::new(),
             application_namespaces: Vec::new(),

@@ -97,6 +97,17 @@ pub struct Event {
     pub place: Option<Place>,
     /// How many objects a shared cause concerns (EVT-2); 1 otherwise.
     pub count: u32,
+    /// What it follows: the commit of `synced`, `healthy` and `degraded`, the trouble of `recovered`.
+    pub earlier: Option<Earlier>,
+}
+
+/// An earlier event that a later one answers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Earlier {
+    /// Its id.
+    pub id: String,
+    /// When it was.
+    pub at: Timestamp,
 }
 
 /// Where a value became durable.

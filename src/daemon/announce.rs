@@ -12,7 +12,7 @@ use super::committer::Outcome;
 use super::round::{Looked, Planned, Round};
 use super::world::World;
 use crate::core::application::Application;
-use crate::core::event::{Event, Kind};
+use crate::core::event::{Earlier, Event, Kind};
 use crate::core::update::decision::{Change, State};
 use crate::core::update::report;
 use crate::core::update::survey::{ImageReport, Trouble};
@@ -196,6 +196,7 @@ async fn recover(
             kind: Kind::Recovered,
             at,
             message: format!("after {} s: {}", lasted.as_secs(), original.message),
+            earlier: Some(Earlier { id: original.id.clone(), at: original.at }),
             ..original
         };
         if store.append(vec![event]).await.is_ok()

@@ -157,5 +157,6 @@ pub fn decode(text: &str) -> Option<Event> {
         message: text("message"),
         place: None,
         count: json["count"].as_u64().unwrap_or(1) as u32,
+        earlier: None,
     })
 }

@@ -25,6 +25,7 @@ pub mod committer;
 pub mod credentials;
 pub mod delivery;
 pub mod follower;
+mod image_events;
 pub mod metrics;
 pub mod notifier;
 pub mod offline;
@@ -112,6 +113,9 @@ pub async fn start(
 ) -> Result<(Handle, JoinSet<&'static str>), crate::adapters::store::Error> {
     let Parts { world, store, applications: events, documents, watched } = parts;
     world.metrics.collect(delivery::Exposition(world.tally.clone()));
+    if documents.is_some() {
+        image_events::begin(&store).await?;
+    }
     let applications = Applications::default();
     let (commands, command_receiver) = mpsc::unbounded_channel();
     let handle = Handle { world: world.clone(), applications: applications.clone(), commands };
@@ -252,6 +256,8 @@ async fn notifications(
     };
     tasks.spawn("deliver", deliver(executor, service_receiver, world.settings.dry_run, stop.clone()));
     tasks.spawn("told", forward(told_receiver, annotate, stop.clone()));
+    let journal = image_events::run(evaluator.clone(), applications.clone(), admission(world), stop.clone());
+    tasks.spawn("image events", journal);
     let admission = admission(world);
     let workers = world.settings.processors;
     tasks.spawn(

@@ -24,7 +24,7 @@ use crate::core::application::{AppKey, Application};
 use crate::core::notify::catalog::{self, Topic};
 use crate::core::notify::row::Row;
 use crate::core::notify::variables::{Commits, Facts};
-use crate::core::notify::{self, Evaluation, identity};
+use crate::core::notify::{self, Evaluation, identity, image};
 use crate::core::value::time::Moment;
 use crate::core::value::{Map, MapKind, Value};
 
@@ -32,7 +32,7 @@ use crate::core::value::{Map, MapKind, Value};
 const CLOCK: Duration = Duration::from_secs(60);
 
 /// The first wait after a version could not be evaluated; doubles to a minute.
-const AGAIN: Duration = Duration::from_millis(250);
+pub(super) const AGAIN: Duration = Duration::from_millis(250);
 
 /// The list of undefined names is told so long after it has changed, once for all that change it.
 const GATHER: Duration = Duration::from_millis(500);
@@ -99,7 +99,8 @@ pub fn now() -> Moment {
 }
 
 impl Evaluator {
-    fn project(&self, app: &Application) -> Option<Arc<Project>> {
+    /// The project whose annotations count, and that conditions and templates see (SUB-10).
+    pub(super) fn project(&self, app: &Application) -> Option<Arc<Project>> {
         let projects = self.projects.read().unwrap_or_else(|e| e.into_inner());
         let by = |namespace: &str| projects.get(&(namespace.to_owned(), app.project.clone())).cloned();
         by(&self.argocd_namespace).or_else(|| by(&app.key.namespace))
@@ -219,12 +220,18 @@ impl Evaluator {
             return Err(Unrendered::Parked("the Application's version is no longer kept".to_owned()));
         };
         let app = Application::unpack(packed).map_err(|p| Unrendered::Parked(p.text))?;
+        let mut object = app.json();
+        // Rows of image events keep the event with the object (IMG-02).
+        let image = object.as_object_mut().and_then(|object| object.remove(image::STORED_AT)).unwrap_or_default();
         let Some(kind) = compiled.notifications.rules.services.get(&row.service).copied() else {
             return Err(Unrendered::Parked(format!("there is no service `{}`", row.service)));
         };
         let mut commits = Commits::new();
         loop {
-            let facts = self.facts(&app, &compiled, commits.clone(), true);
+            let mut facts = self.facts(&app, &compiled, commits.clone(), true);
+            if !image.is_null() {
+                (facts.app, facts.image) = (Value::from_json(&object), Value::from_json(&image));
+            }
             let name = app.key.to_string();
             let topic = Topic { trigger: &row.trigger, app: &name };
             let templates = &compiled.notifications.rules.templates;

@@ -61,6 +61,7 @@ metadata:
     argocd-image-updater.argoproj.io/web.helm.image-tag: image.tag
     argocd-image-updater.argoproj.io/write-back-method: git
     argocd-image-updater.argoproj.io/write-back-target: helmvalues:values-prod.yaml
+    lynceus.dev/notify-subscribe.on-image-updated.slack: deployments
     notifications.argoproj.io/subscribe.on-deployed.slack: deployments
     notifications.argoproj.io/subscribe.on-deployed.email: shop-team@example.com
     notifications.argoproj.io/subscribe.on-deployed.events: ""

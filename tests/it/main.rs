@@ -7,8 +7,10 @@ mod parts;
 
 mod cli;
 mod cluster;
+mod commands;
 mod demo;
 mod git;
+mod lint;
 mod notify;
 mod registry;
 mod update;

@@ -8,13 +8,15 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use kube::client::{Body, ClientBuilder};
-use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::core::ApiResource;
-use kube::{Api, Client, Config};
+use kube::{Api, Client};
 use tower::util::MapRequestLayer;
+
+use crate::config::settings::ClusterAccess;
 
 mod access;
 mod application;
+mod connection;
 mod documents;
 mod error;
 mod event;
@@ -111,16 +113,17 @@ impl Cluster {
     /// # Errors
     /// If there is no usable configuration; the text says which file and why.
     pub async fn connect(kubeconfig: Option<&Path>) -> Result<Cluster, Error> {
+        Cluster::connect_with(kubeconfig, &ClusterAccess::default()).await
+    }
+
+    /// The same with kubectl's connection flags, which win over the kubeconfig.
+    ///
+    /// # Errors
+    /// As [`Cluster::connect`], and if a flag's value cannot be used.
+    pub async fn connect_with(kubeconfig: Option<&Path>, access: &ClusterAccess) -> Result<Cluster, Error> {
         // kube takes the process's TLS provider; a second installation is refused and changes nothing.
         rustls::crypto::ring::default_provider().install_default().ok();
-        let mut config = match kubeconfig {
-            Some(path) => {
-                let unusable = |e| Error::Config(format!("kubeconfig {}: {e}", path.display()));
-                let file = Kubeconfig::read_from(path).map_err(unusable)?;
-                Config::from_custom_kubeconfig(file, &KubeConfigOptions::default()).await.map_err(unusable)?
-            }
-            None => Config::infer().await.map_err(|e| Error::Config(format!("no cluster: {e}")))?,
-        };
+        let mut config = connection::config(kubeconfig, access).await?;
         // Repeating is the callers' matter: they know a deadline and what else could be done meanwhile.
         config.default_retry = false;
         let own_namespace: Arc<str> = config.default_namespace.as_str().into();

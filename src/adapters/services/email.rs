@@ -34,6 +34,17 @@ pub(super) async fn send(
     Ok(Sent::default())
 }
 
+/// Connects and logs in as for a mail, and sends none.
+pub(super) async fn probe(service: &Service, mail: &Email) -> Result<String, SendError> {
+    let connect = service.config().delivery.connect_timeout;
+    let mut session = Session::open(&service.inner.http, mail, &service.trust(), connect).await?;
+    authenticate(&mut session, mail).await?;
+    let encrypted = if session.is_encrypted() { "encrypted" } else { "not encrypted" };
+    session.quit().await;
+    let login = if mail.username.is_empty() || mail.password.is_empty() { "no login" } else { "logged in" };
+    Ok(format!("smtp://{}:{} answers, {encrypted}, {login}", mail.host, mail.port))
+}
+
 async fn authenticate(session: &mut Session, mail: &Email) -> Result<(), SendError> {
     if mail.username.is_empty() || mail.password.is_empty() {
         return Ok(());

@@ -3,6 +3,7 @@
 
 mod clean;
 mod email;
+mod probe;
 mod slack;
 mod smtp;
 mod webhook;
@@ -23,6 +24,7 @@ use crate::core::notify::message::{Message, Part, Thread};
 use crate::core::retry::{Retry, retry_after};
 use crate::core::value::{Map, MapKind, Value};
 use clean::Cleaner;
+use smtp::healable;
 
 /// A configured service, ready to send. Cloning is cheap.
 #[derive(Clone)]

@@ -92,6 +92,38 @@ pub(super) async fn send(
     }
 }
 
+/// Asks whose token it is.
+pub(super) async fn probe(service: &Service, slack: &Slack) -> Result<String, SendError> {
+    let healable = |text: &str| SendError::new(Class::RejectedHealable, text);
+    let url = Url::parse(&slack.api_url).and_then(|base| base.join("auth.test"));
+    let url = url.map_err(|_| healable("`apiURL` is no URL"))?;
+    let request = service.inner.http.request(Method::POST, url).trust(&service.trust()).limits(service.limits());
+    let reply = request.bearer(&slack.token).send().await.map_err(http_error)?.ok().map_err(http_error)?;
+    let answer = reply.json::<Who>().map_err(http_error)?;
+    match answer.ok {
+        true => Ok(format!("the token is {}'s in {}", shown(&answer.user), shown(&answer.team))),
+        false => Err(refused(&answer.error, None).into()),
+    }
+}
+
+#[derive(Deserialize)]
+struct Who {
+    #[serde(default)]
+    ok: bool,
+    #[serde(default)]
+    error: String,
+    #[serde(default)]
+    user: String,
+    #[serde(default)]
+    team: String,
+}
+
+/// A name from outside, for a terminal.
+fn shown(name: &str) -> String {
+    let name: String = name.chars().filter(|c| !c.is_control()).take(80).collect();
+    if name.is_empty() { "somebody".to_owned() } else { name }
+}
+
 /// A call that failed.
 enum Trouble {
     /// The thread cannot be used any more.

@@ -95,6 +95,11 @@ impl Session {
         self.encrypted || self.loopback
     }
 
+    /// Whether the connection is encrypted.
+    pub(super) fn is_encrypted(&self) -> bool {
+        self.encrypted
+    }
+
     async fn encrypt(mut self, encryption: &Encryption<'_>, name: &str) -> Result<Session, SendError> {
         let reply = self.command("STARTTLS").await?;
         self.expect(&reply, 220, "STARTTLS")?;
@@ -268,6 +273,28 @@ async fn dial(addresses: &[SocketAddr]) -> std::io::Result<(TcpStream, SocketAdd
         }
     }
     Err(last)
+}
+
+/// Opens a connection, encrypted if so wanted, and closes it again.
+pub(super) async fn reach(
+    http: &Http,
+    host: &str,
+    port: u16,
+    tls: bool,
+    trust: &Trust,
+    place: &str,
+    connect: Duration,
+) -> Result<(), SendError> {
+    let not_sent = |why: &str| SendError::new(Class::NotSent, format!("{place}: {why}"));
+    let opening = async {
+        let addresses = http.resolve(host, port).await.map_err(http_error)?;
+        dial(&addresses).await.map_err(|error| not_sent(&error.to_string()))
+    };
+    let (tcp, _) = timeout(connect, opening).await.map_err(|_| not_sent("no connection in time"))??;
+    if tls {
+        Encryption { http, host: host.trim_matches(['[', ']']), trust, place }.begin(tcp).await?;
+    }
+    Ok(())
 }
 
 struct Encryption<'a> {

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::Error;
 use crate::adapters::redact;
 use crate::core::application::AppKey;
-use crate::core::event::{Event, Kind, Place};
+use crate::core::event::{Earlier, Event, Kind, Place};
 use crate::core::notify::message::{DeliveryPolicy, EmailPart, Message, Part, SlackPart, WebhookPart};
 use crate::core::notify::row::Payload;
 
@@ -124,6 +124,14 @@ struct EventWire {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     place: Option<PlaceWire>,
     count: u32,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    earlier: Option<EarlierWire>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct EarlierWire {
+    id: String,
+    at: String,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -163,6 +171,7 @@ impl From<&Event> for EventWire {
                 diff: place.diff,
             }),
             count: event.count,
+            earlier: event.earlier.map(|earlier| EarlierWire { id: earlier.id, at: earlier.at.to_string() }),
         }
     }
 }
@@ -194,6 +203,13 @@ impl TryFrom<EventWire> for Event {
                 diff: place.diff,
             }),
             count: wire.count,
+            earlier: match wire.earlier {
+                None => None,
+                Some(EarlierWire { id, at }) => {
+                    let at = at.parse().map_err(|error: jiff::Error| Error::Unreadable(error.to_string()))?;
+                    Some(Earlier { id, at })
+                }
+            },
         })
     }
 }

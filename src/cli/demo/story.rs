@@ -88,11 +88,14 @@ impl<'a> Story<'a> {
     }
 
     async fn new_tag(&self) -> Result<(), String> {
-        self.show.scene(2, "A new tag becomes a commit, the commit a sync, the sync three messages").await;
+        self.show.scene(2, "A new tag becomes a commit, the commit a sync, and people are told").await;
         self.push("web", "1.5.0");
         self.show.detail("2.0.0 and latest are there as well, but this Application asks for 1.x");
         self.found("web", "1.5.0").await?;
         self.committed("web", "1.5.0").await?;
+        let told = "shop/web of application web was updated from 1.4.2 to 1.5.0";
+        let is_it = |item: &Item| matches!(item, Item::Slack { fields, .. } if fields["text"].contains(told));
+        self.message("the Slack message about the commit", is_it).await?;
         self.syncs("web", &["Syncing", "Synced, Progressing", "Synced, Healthy"]).await?;
         self.event(Kind::Healthy, "web", "1.5.0").await?;
         self.show.step("journal: the change is synced and healthy");
@@ -175,14 +178,14 @@ impl<'a> Story<'a> {
         }
         let messages = self.stage.inbox.accepted().len();
         let commits = self.stage.repository.log(crate::demo::BRANCH).len() - 1;
-        if (commits, messages) != (3, 6) {
-            return Err(format!("3 commits and 6 messages were due, {commits} and {messages} were made"));
+        if (commits, messages) != (3, 7) {
+            return Err(format!("3 commits and 7 messages were due, {commits} and {messages} were made"));
         }
         let seconds = began.elapsed().as_secs_f64();
         let paint = self.show.paint();
         println!();
         let text = format!(
-            "3 new tags, 3 one-line commits, 3 syncs of which 1 failed, 6 messages, each once, in {seconds:.0} s."
+            "3 new tags, 3 one-line commits, 3 syncs of which 1 failed, 7 messages, each once, in {seconds:.0} s."
         );
         self.show.line(&paint.bold(&text));
         self.show.line("Next: lynceus plan --applications <folder>, lynceus lint, lynceus run --help");

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use crate::config::secret::{Reference, Secret, fill};
 use crate::config::yaml::{Content, Node, Position, Scalar};
-use crate::core::problem::{Problem, Severity};
+use crate::core::problem::{Problem, Severity, nearest};
 
 /// A mapping being read. Blocks inside it share its problems.
 pub(super) struct Fields<'a> {
@@ -205,7 +205,8 @@ impl<'a> Fields<'a> {
     /// Remarks what was not asked for, here and in the own block, and gives the secrets that were used; `None` if any
     /// error was found.
     pub(super) fn finish(mut self, kind: &str) -> Option<Vec<Secret>> {
-        self.close(&format!("a {kind} service"));
+        let article = if kind == "email" { "an" } else { "a" };
+        self.close(&format!("{article} {kind} service"));
         if let Some(own) = &mut self.own {
             own.close("`lynceus`");
         }
@@ -273,7 +274,10 @@ impl Shared<'_> {
                         "SecretKeyMissing",
                         format!("the Secret has no key `{key}`; `${key}` stays as it is"),
                     )
-                    .hint("a key with a dot cannot be named this way"),
+                    .hint(match nearest(&key, secrets.keys().map(String::as_str)) {
+                        Some(near) => format!("did you mean `${near}`?"),
+                        None => "a key with a dot cannot be named this way".to_owned(),
+                    }),
                 ),
                 Reference::OtherSecret => Some(
                     Problem::warning(

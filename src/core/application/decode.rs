@@ -166,7 +166,7 @@ fn texts(json: &Json) -> BTreeMap<String, String> {
     fields.iter().filter_map(|(k, v)| Some((k.clone(), v.as_str()?.to_owned()))).collect()
 }
 
-fn pack(object: &Json) -> Result<Packed, Problem> {
+pub(super) fn pack(object: &Json) -> Result<Packed, Problem> {
     zstd::bulk::compress(object.to_string().as_bytes(), 1)
         .map(|bytes| Packed(bytes.into_boxed_slice()))
         .map_err(|e| Problem::error("internal", format!("compressing the object: {e}")))

@@ -225,6 +225,18 @@ impl Application {
         &self.packed.0
     }
 
+    /// The same with one more field beside `metadata`, `spec` and `status`.
+    ///
+    /// # Errors
+    /// If the object is too large to be packed.
+    pub fn packed_with(&self, field: &str, value: Json) -> Result<Vec<u8>, Problem> {
+        let mut object = self.json();
+        if let Some(fields) = object.as_object_mut() {
+            fields.insert(field.to_owned(), value);
+        }
+        decode::pack(&object).map(|packed| packed.0.into_vec())
+    }
+
     /// Reads back what [`Application::packed`] gave.
     pub fn unpack(packed: &[u8]) -> Result<Application, Problem> {
         let text = decode::inflate(packed).map_err(|e| Problem::error("internal", e))?;

@@ -17,6 +17,8 @@ pub struct Warning {
     pub line: u32,
     /// Column.
     pub column: u32,
+    /// The expression as a whole is no truth value: odd for a condition, and just what `oncePer` is.
+    pub as_condition: bool,
 }
 
 /// The variables of notifications.md §5.1.
@@ -77,14 +79,16 @@ pub(super) fn warnings(source: &str, root: &Node) -> Vec<Warning> {
             _ => {}
         }
     }
-    not_boolean(root, &mut found);
-    found.sort();
-    found.dedup();
-    found
-        .into_iter()
-        .map(|(at, text, hint)| {
+    let mut whole = Vec::new();
+    not_boolean(root, &mut whole);
+    let all = found.into_iter().map(|found| (found, false)).chain(whole.into_iter().map(|found| (found, true)));
+    let mut all: Vec<_> = all.collect();
+    all.sort();
+    all.dedup();
+    all.into_iter()
+        .map(|((at, text, hint), as_condition)| {
             let (line, column) = position(source, at);
-            Warning { text, hint, line, column }
+            Warning { text, hint, line, column, as_condition }
         })
         .collect()
 }

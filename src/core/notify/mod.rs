@@ -12,6 +12,7 @@ use crate::core::problem::Problem;
 
 pub mod catalog;
 pub mod identity;
+pub mod image;
 pub mod ledger;
 pub mod message;
 pub mod row;
@@ -218,14 +219,8 @@ impl Pass<'_> {
         Mark { origin: Origin::Planned, at: self.now.as_second(), told: false }
     }
 
-    fn condition(
-        &mut self,
-        trigger: &str,
-        condition: &Condition,
-        outcome: &Outcome,
-        destinations: &[Destination],
-        facts: &Facts,
-    ) {
+    /// An evaluation that failed is said.
+    fn say(&mut self, trigger: &str, condition: &Condition, outcome: &Outcome) {
         // An Application that Argo CD has not looked at yet has no status, and most conditions read it.
         if let Some(fault) = outcome.error.as_ref().filter(|_| !outcome.undetermined && self.app.has_status) {
             let problem = Problem::warning("ConditionFailed", fault.text.clone())
@@ -234,6 +229,17 @@ impl Pass<'_> {
                 .at(fault.line, fault.column);
             self.evaluation.problems.push(problem);
         }
+    }
+
+    fn condition(
+        &mut self,
+        trigger: &str,
+        condition: &Condition,
+        outcome: &Outcome,
+        destinations: &[Destination],
+        facts: &Facts,
+    ) {
+        self.say(trigger, condition, outcome);
         if outcome.undetermined {
             return;
         }

@@ -46,6 +46,11 @@ impl Defaults {
     fn of(&self, service: &str) -> &[String] {
         self.per_service.get(service).unwrap_or(&self.triggers)
     }
+
+    /// Whether nothing says what an unnamed trigger means; an empty list of the service's own says it.
+    fn are_missing(&self, service: &str) -> bool {
+        self.triggers.is_empty() && !self.per_service.contains_key(service)
+    }
 }
 
 /// Destinations per trigger, each list in merge order without repetitions (§4.4).
@@ -153,12 +158,24 @@ fn subscribe(path: &str, value: &str, defaults: &Defaults, merged: &mut Subscrip
     }
     let triggers: Vec<String> =
         if trigger.is_empty() { defaults.of(service).to_vec() } else { vec![trigger.to_owned()] };
+    if trigger.is_empty() && defaults.are_missing(service) {
+        problems.push(without_trigger());
+    }
     for recipient in recipients(value) {
         for trigger in &triggers {
             merged.add(trigger, Destination { service: service.to_owned(), recipient: recipient.clone() });
         }
     }
     problems
+}
+
+/// Nobody is told anything by it, and that is seldom meant.
+fn without_trigger() -> Problem {
+    Problem::warning(
+        "SubscriptionWithoutTrigger",
+        "no trigger is named and there are no `defaultTriggers`; it does nothing",
+    )
+    .hint("subscribe.<trigger>.<service>")
 }
 
 /// `;`-separated and trimmed; the empty text is one empty recipient, `;` is nobody (SUB-01).
@@ -181,7 +198,15 @@ fn list(value: &str, defaults: &Defaults, merged: &mut Subscriptions) -> Vec<Pro
         Err(error) => {
             let text = error.to_string();
             let first = text.lines().next().unwrap_or_default();
-            return vec![Problem::error("SubscriptionList", format!("not readable as YAML: {first}"))];
+            // The position stands in front of the words; it is given by itself.
+            let words = first.strip_prefix("error: ").unwrap_or(first);
+            let words =
+                words.split_once(": ").filter(|(place, _)| place.starts_with("line ")).map_or(words, |(_, w)| w);
+            let problem = Problem::error("SubscriptionList", format!("not readable as YAML: {words}"));
+            return vec![match error.location() {
+                Some(location) => problem.at(location.line() as u32, location.column() as u32),
+                None => problem,
+            }];
         }
     };
     for item in &items {
@@ -209,6 +234,9 @@ fn list(value: &str, defaults: &Defaults, merged: &mut Subscriptions) -> Vec<Pro
                 continue;
             }
             let Some(Json::Array(recipients)) = field(destination, "recipients") else { continue };
+            if triggers.is_empty() && defaults.are_missing(service) {
+                problems.push(without_trigger().hint("name it: trigger: [name]"));
+            }
             let triggers = if triggers.is_empty() { defaults.of(service).to_vec() } else { triggers.clone() };
             for recipient in recipients {
                 let Some(recipient) = recipient.as_str() else {

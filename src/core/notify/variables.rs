@@ -208,7 +208,7 @@ fn sync_functions() -> Value {
 }
 
 /// Scheme forced to https, user information removed, port and query kept; `user@host:path` becomes a URL.
-fn url_to_https(url: &str) -> Result<String, CallError> {
+pub(super) fn url_to_https(url: &str) -> Result<String, CallError> {
     let (authority, rest) = match url.split_once("://") {
         Some((_, rest)) => match rest.find('/') {
             Some(slash) => rest.split_at(slash),

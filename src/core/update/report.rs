@@ -4,7 +4,7 @@ use jiff::Timestamp;
 
 use super::decision::Change;
 use crate::core::application::Application;
-use crate::core::event::{Event, Kind, Place};
+use crate::core::event::{Earlier, Event, Kind, Place};
 
 /// What identifies an Application in events: its UID, or its key where a manifest has none.
 pub fn uid(app: &Application) -> String {
@@ -33,6 +33,7 @@ pub fn change(app: &Application, change: &Change, kind: Kind, last: &str, at: Ti
         message: String::new(),
         place: None,
         count: 1,
+        earlier: None,
     }
 }
 
@@ -63,6 +64,7 @@ pub fn follows(committed: &Event, kind: Kind, message: String, at: Timestamp) ->
         at,
         message,
         reason: String::new(),
+        earlier: Some(Earlier { id: committed.id.clone(), at: committed.at }),
         ..committed.clone()
     }
 }

@@ -4,7 +4,9 @@
 mod bad_input;
 mod canary;
 mod config;
+mod cutover;
 mod deliveries;
+mod images;
 mod kill;
 mod quiet;
 mod stage;

@@ -17,6 +17,8 @@ const LIMIT: Duration = Duration::from_secs(60);
 pub struct House {
     arguments: Vec<String>,
     environment: Vec<(String, String)>,
+    /// The program's path where it is started under another name; then `run` is left out.
+    called: Option<PathBuf>,
     running: Mutex<Running>,
     client: reqwest::Client,
     // Last: the folder goes after the process.
@@ -69,7 +71,7 @@ impl House {
         ];
         let environment = environment.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
         let client = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(5)).build().expect("a client");
-        House { arguments: Vec::new(), environment, running: Mutex::default(), client, folder }
+        House { arguments: Vec::new(), environment, called: None, running: Mutex::default(), client, folder }
     }
 
     /// More arguments of `run`.
@@ -81,6 +83,14 @@ impl House {
     /// One more variable of the environment.
     pub fn variable(mut self, name: &str, value: &str) -> House {
         self.environment.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// Starts the program under this name, as an old Deployment does.
+    pub fn called(mut self, name: &str) -> House {
+        let path = self.folder.path().join(name);
+        std::os::unix::fs::symlink(PROGRAM, &path).expect("a link");
+        self.called = Some(path);
         self
     }
 
@@ -150,17 +160,20 @@ impl House {
         assert!(running.process.as_ref().is_none_or(Process::ended), "it runs already");
         running.starts += 1;
         (running.probes, running.metrics) = (free_port(), free_port());
-        let mut arguments = vec![
-            "run".to_owned(),
+        let run = self.called.is_none().then(|| "run".to_owned());
+        let mut arguments: Vec<String> = run.into_iter().collect();
+        arguments.extend([
             format!("--state-dir={}", self.state().display()),
             format!("--health-probe-bind-address=127.0.0.1:{}", running.probes),
             format!("--metrics-bind-address=127.0.0.1:{}", running.metrics),
-        ];
+        ]);
         arguments.extend(self.arguments.iter().cloned());
         let environment: Vec<(&str, &str)> =
             self.environment.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+        let program = self.called.as_deref().unwrap_or(Path::new(PROGRAM));
         let name = format!("lynceus-{}", running.starts);
-        let mut words: Vec<String> = wrapper.iter().cloned().chain([PROGRAM.to_owned()]).chain(arguments).collect();
+        let program = program.display().to_string();
+        let mut words: Vec<String> = wrapper.iter().cloned().chain([program]).chain(arguments).collect();
         let program = words.remove(0);
         running.process =
             Some(Process::start_with(&name, self.folder.path(), Path::new(&program), &words, &environment));

@@ -6,4 +6,5 @@ mod kill;
 mod methods;
 mod offline;
 mod stage;
+mod told;
 mod walk;

@@ -1,7 +1,7 @@
 //! The journal, open pushes, small texts.
 
 use super::*;
-use crate::core::event::{Kind, Place};
+use crate::core::event::{Earlier, Kind, Place};
 
 fn event(id: &str, app: &str, kind: Kind) -> Event {
     Event {
@@ -20,6 +20,7 @@ fn event(id: &str, app: &str, kind: Kind) -> Event {
         message: "because".into(),
         place: Some(Place { method: "git".into(), branch: "main".into(), ..Place::default() }),
         count: 1,
+        earlier: Some(Earlier { id: "img_0".into(), at: at(0) }),
     }
 }
 
