@@ -31,8 +31,11 @@ use crate::core::value::{Map, MapKind, Value};
 /// Conditions that read the clock are evaluated again this often (EXP-04).
 const CLOCK: Duration = Duration::from_secs(60);
 
-/// The first wait after a version could not be evaluated; doubles to a minute.
+/// The first wait after what a version gives could not be written down; doubles.
 pub(super) const AGAIN: Duration = Duration::from_millis(250);
+
+/// The longest of these waits: a disk that has room again is found soon.
+const AGAIN_MOST: Duration = Duration::from_secs(10);
 
 /// The list of undefined names is told so long after it has changed, once for all that change it.
 const GATHER: Duration = Duration::from_millis(500);
@@ -140,7 +143,7 @@ impl Evaluator {
             }
             tokio::select! {
                 _ = stop.cancelled() => return,
-                _ = tokio::time::sleep(wait) => wait = (wait * 2).min(Duration::from_secs(60)),
+                _ = tokio::time::sleep(wait) => wait = (wait * 2).min(AGAIN_MOST),
             }
         }
     }

@@ -45,7 +45,7 @@ pub async fn measure() {
     let recovered = store.recover(epoch, Timestamp::now(), Vec::new()).await.expect("readable");
     let due = store.due(Timestamp::now(), 64, Skip::default()).await.expect("readable");
     let there = start.elapsed();
-    let open: u64 = store.counts().await.expect("readable").rows.iter().map(|count| count.rows).sum();
+    let open: u64 = store.counts().await.expect("readable").states.iter().map(|count| count.rows).sum();
     println!(
         "{open} open rows after a kill: the first {} are due after {:.0} ms ({recovered} with unknown outcome)",
         due.len(),

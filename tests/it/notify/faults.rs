@@ -26,7 +26,7 @@ fn once_per_revision(stage: &Stage) -> BTreeMap<String, String> {
 #[tokio::test(flavor = "multi_thread")]
 async fn ct_12_dlv_10_a_restarted_api_server_costs_no_message_and_brings_none_twice() {
     let plane = ControlPlane::own().await;
-    let stage = Stage::on(plane, "restarted", plane.port()).await;
+    let stage = Stage::on(plane, "restarted").await;
     stage.configure(&once_per_revision(&stage)).await;
     for name in ["a", "b"] {
         stage.ns.apply_json(application(name, &[("on-bad.hook", "")])).await;

@@ -6,6 +6,7 @@ mod canary;
 mod config;
 mod cutover;
 mod deliveries;
+mod faults;
 mod images;
 mod kill;
 mod quiet;

@@ -38,16 +38,21 @@ impl Stage {
 
     /// The same with the image half on.
     pub async fn whole(name: &str) -> Stage {
-        Stage::built(name, ControlPlane::get().await.port(), "on").await
+        let plane = ControlPlane::get().await;
+        Stage::built(plane, name, plane.port(), "on").await
     }
 
     /// The same, with the API server on another port.
     pub async fn through(name: &str, port: u16) -> Stage {
-        Stage::built(name, port, "off").await
+        Stage::built(ControlPlane::get().await, name, port, "off").await
     }
 
-    async fn built(name: &str, port: u16, images: &str) -> Stage {
-        let plane = ControlPlane::get().await;
+    /// The same, on a control plane of its own.
+    pub async fn on(plane: &'static ControlPlane, name: &str) -> Stage {
+        Stage::built(plane, name, plane.port(), "off").await
+    }
+
+    async fn built(plane: &'static ControlPlane, name: &str, port: u16, images: &str) -> Stage {
         let ns = plane.namespace(name).await;
         let direct = std::fs::read_to_string(ns.apply_deploy("base").await).expect("a kubeconfig");
         let house = House::new().variable("POD_NAMESPACE", &ns.name);

@@ -3,7 +3,9 @@
 //! tokens from the TokenRequest API, Deployments stay on paper.
 
 use std::collections::BTreeMap;
+use std::future::Future;
 use std::path::{Path, PathBuf};
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
@@ -26,7 +28,8 @@ const ADMIN_TOKEN: &str = "control-plane-administrator";
 /// The two servers and how to reach them.
 pub struct ControlPlane {
     _etcd: Process,
-    server: Process,
+    server: Mutex<Process>,
+    arguments: Vec<String>,
     port: u16,
     folder: PathBuf,
 }
@@ -44,12 +47,29 @@ impl ControlPlane {
     /// The control plane of this process; the first caller starts it.
     pub async fn get() -> &'static ControlPlane {
         static SHARED: OnceCell<ControlPlane> = OnceCell::const_new();
-        SHARED.get_or_init(ControlPlane::start).await
+        SHARED.get_or_init(|| ControlPlane::start(run_folder())).await
     }
 
-    async fn start() -> ControlPlane {
+    /// One that the caller alone uses, and may restart.
+    pub async fn own() -> &'static ControlPlane {
+        ControlPlane::get().await;
+        let folder = run_path().join("own");
+        std::fs::create_dir_all(&folder).expect("a folder");
+        Box::leak(Box::new(ControlPlane::start(folder).await))
+    }
+
+    /// Ends the API server at once and starts it again, on the same port and the same etcd; `meanwhile` runs while it is
+    /// away.
+    pub async fn restart(&self, meanwhile: impl Future<Output = ()>) {
+        self.server.lock().unwrap().kill();
+        meanwhile.await;
+        let server = Process::start("kube-apiserver", &self.folder, &program("kube-apiserver"), &self.arguments);
+        *self.server.lock().unwrap() = server;
+        self.ready().await;
+    }
+
+    async fn start(folder: PathBuf) -> ControlPlane {
         tls_provider();
-        let folder = run_folder();
         let (etcd, etcd_url) = start_etcd(&folder).await;
         let identity = Authority::shared().loopback();
         let write = |name: &str, text: &str| std::fs::write(folder.join(name), text).expect("a file");
@@ -59,9 +79,9 @@ impl ControlPlane {
         write("accounts.key", &accounts.serialize_pem());
         write("accounts.pub", &accounts.public_key_pem());
         write("tokens.csv", &format!("{ADMIN_TOKEN},admin,admin,system:masters\n"));
-        let (server, port) = listening("kube-apiserver", |port| {
+        let arguments = |port: u16| {
             let at = |name: &str| folder.join(name).display().to_string();
-            let arguments = [
+            vec![
                 format!("--etcd-servers={etcd_url}"),
                 format!("--secure-port={port}"),
                 "--bind-address=127.0.0.1".into(),
@@ -77,11 +97,14 @@ impl ControlPlane {
                 "--service-cluster-ip-range=10.0.0.0/24".into(),
                 "--endpoint-reconciler-type=none".into(),
                 "--v=1".into(),
-            ];
-            Process::start("kube-apiserver", &folder, &program("kube-apiserver"), &arguments)
+            ]
+        };
+        let (server, port) = listening("kube-apiserver", |port| {
+            Process::start("kube-apiserver", &folder, &program("kube-apiserver"), &arguments(port))
         })
         .await;
-        let plane = ControlPlane { _etcd: etcd, server, port, folder };
+        let arguments = arguments(port);
+        let plane = ControlPlane { _etcd: etcd, server: Mutex::new(server), arguments, port, folder };
         plane.ready().await;
         plane.install_crds().await;
         plane
@@ -90,7 +113,7 @@ impl ControlPlane {
     async fn ready(&self) {
         let client = self.client_admin("default").await;
         wait_for("kube-apiserver is ready", Duration::from_secs(90), || async {
-            self.server.assert_running();
+            self.server.lock().unwrap().assert_running();
             let request = hyper::Request::get("/readyz").body(Vec::new()).expect("a request");
             client.request_text(request).await.ok()
         })
@@ -303,10 +326,14 @@ fn run_folder() -> PathBuf {
             std::fs::remove_dir_all(entry.path()).ok();
         }
     }
-    let folder = built().join(format!("run-{}", std::process::id()));
+    let folder = run_path();
     std::fs::remove_dir_all(&folder).ok();
     std::fs::create_dir_all(&folder).expect("a folder");
     folder
+}
+
+fn run_path() -> PathBuf {
+    built().join(format!("run-{}", std::process::id()))
 }
 
 /// Gives a program that `tests/setup` built; its folder is named by the hash of the versions it was built from.

@@ -155,6 +155,25 @@ impl House {
         self.launch_under(&tracer.map(str::to_owned));
     }
 
+    /// Starts the daemon; from the `count`th time on that one thread of it writes to a file, the disk is full. Ends with
+    /// [`House::free_the_disk`].
+    pub fn launch_with_a_disk_of(&self, count: u32) {
+        let inject = format!("inject=pwrite64:error=ENOSPC:when={count}+");
+        // -I2: the tracer hears when it is told to let go.
+        let tracer = ["strace", "-D", "-I2", "-f", "-qqq", "-o", "/dev/null", "-e", &inject];
+        self.launch_under(&tracer.map(str::to_owned));
+    }
+
+    /// The disk has room again.
+    pub fn free_the_disk(&self) {
+        let id = self.running.lock().unwrap().process.as_ref().expect("it runs").id();
+        let status = std::fs::read_to_string(format!("/proc/{id}/status")).expect("its status");
+        let tracer = status.lines().find_map(|line| line.strip_prefix("TracerPid:")).expect("a line").trim();
+        assert_ne!(tracer, "0", "nobody traces it");
+        let told = std::process::Command::new("kill").args(["-TERM", tracer]).status();
+        assert!(told.expect("kill is installed").success());
+    }
+
     fn launch_under(&self, wrapper: &[String]) {
         let mut running = self.running.lock().unwrap();
         assert!(running.process.as_ref().is_none_or(Process::ended), "it runs already");
