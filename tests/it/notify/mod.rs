@@ -8,4 +8,5 @@ mod images;
 mod kill;
 mod quiet;
 mod stage;
+mod standalone;
 mod walk;
