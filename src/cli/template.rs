@@ -6,8 +6,11 @@ use serde_json::json;
 use super::notify::{self, Output, Source};
 use super::trigger::print_structured;
 use super::{Paint, fail, files, send};
+use crate::adapters::services::Cleaner;
+use crate::config::secret::Secret;
 use crate::core::notify::catalog::{self, Field, MessageTemplate, Rendering, ServiceKind, Topic};
 use crate::core::notify::message::Part;
+use crate::core::value::Value;
 use crate::daemon::rules::Compiled;
 
 /// Subcommands of `notify template`.
@@ -228,16 +231,11 @@ fn plain(rendering: &Rendering, compiled: &Compiled) -> String {
     out
 }
 
-/// Values of the Secret never reach a terminal; short ones would mask half the text (SEC-01).
+/// Values of the Secret never reach a terminal, encoded or not; short ones would mask half the text (SEC-01).
 pub fn mask(text: &str, compiled: &Compiled) -> String {
-    let mut masked = text.to_owned();
-    for (_, value) in compiled.secrets.entries() {
-        if let crate::core::value::Value::Bytes(bytes) = value
-            && bytes.len() >= 6
-            && let Ok(secret) = std::str::from_utf8(&bytes)
-        {
-            masked = masked.replace(secret.trim_end(), "***");
-        }
-    }
-    masked
+    let values = compiled.secrets.entries().into_iter().filter_map(|(_, value)| match value {
+        Value::Bytes(bytes) => Some(Secret::new(bytes.to_vec())),
+        _ => None,
+    });
+    Cleaner::new(&values.collect::<Vec<_>>()).whole(text)
 }

@@ -22,7 +22,7 @@ use crate::config::services::{Body, ServiceConfig};
 use crate::core::notify::message::{Message, Part, Thread};
 use crate::core::retry::{Retry, retry_after};
 use crate::core::value::{Map, MapKind, Value};
-use clean::Cleaner;
+pub use clean::Cleaner;
 use smtp::healable;
 
 /// A configured service, ready to send. Cloning is cheap.
