@@ -52,6 +52,9 @@
 //! `daemon/notifier`: `core/notify` evaluates → one durable write of ledger and rows (`adapters/store`) →
 //! `daemon/delivery`: one lane per destination, `sending` is durable, `adapters/services` sends, the row is
 //! settled, the compatible annotation follows.
+//!
+//! They meet in the journal: `daemon/image_events` reads it after its own mark and plans messages about what walk A did,
+//! moving the mark in the same write.
 
 pub mod core;
 

@@ -192,8 +192,9 @@ fn print_rows(rows: &[Row], output: Output) {
     }
     for row in rows {
         let to = format!("{}:{}", row.service, row.recipient);
+        let plural = if row.attempts == 1 { "" } else { "s" };
         println!(
-            "{}  {:<24} {:<20} {to:<28} {} ({} attempts): {}",
+            "{}  {:<24} {:<20} {to:<28} {} ({} attempt{plural}): {}",
             row.event_at.strftime("%Y-%m-%d %H:%M:%S"),
             row.app.to_string(),
             row.trigger,

@@ -12,58 +12,58 @@ use crate::config::settings::ClusterAccess;
 #[command(next_help_heading = "Kubernetes client, as kubectl")]
 pub struct KubectlArgs {
     /// Context of the kubeconfig.
-    #[arg(long, value_name = "NAME")]
+    #[arg(hide_short_help = true, long, value_name = "NAME")]
     context: Option<String>,
     /// Cluster of the kubeconfig.
-    #[arg(long, value_name = "NAME")]
+    #[arg(hide_short_help = true, long, value_name = "NAME")]
     cluster: Option<String>,
     /// User of the kubeconfig.
-    #[arg(long, value_name = "NAME")]
+    #[arg(hide_short_help = true, long, value_name = "NAME")]
     user: Option<String>,
     /// Address of the API server.
-    #[arg(long, value_name = "URL")]
+    #[arg(hide_short_help = true, long, value_name = "URL")]
     server: Option<String>,
     /// Bearer token.
-    #[arg(long, value_name = "TOKEN", hide_env_values = true)]
+    #[arg(hide_short_help = true, long, value_name = "TOKEN", hide_env_values = true)]
     token: Option<String>,
     /// File of the API server's authority (PEM).
-    #[arg(long, value_name = "FILE")]
+    #[arg(hide_short_help = true, long, value_name = "FILE")]
     certificate_authority: Option<PathBuf>,
     /// File of the client certificate (PEM).
-    #[arg(long, value_name = "FILE")]
+    #[arg(hide_short_help = true, long, value_name = "FILE")]
     client_certificate: Option<String>,
     /// File of the client certificate's key (PEM).
-    #[arg(long, value_name = "FILE")]
+    #[arg(hide_short_help = true, long, value_name = "FILE")]
     client_key: Option<String>,
     /// Do not verify the API server's certificate.
-    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL")]
+    #[arg(hide_short_help = true, long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL")]
     insecure_skip_tls_verify: Option<bool>,
     /// Name that the API server's certificate must carry.
-    #[arg(long, value_name = "NAME")]
+    #[arg(hide_short_help = true, long, value_name = "NAME")]
     tls_server_name: Option<String>,
     /// Act as this user.
-    #[arg(long = "as", value_name = "USER")]
+    #[arg(hide_short_help = true, long = "as", value_name = "USER")]
     impersonate: Option<String>,
     /// Act as a member of this group; repeatable.
-    #[arg(long = "as-group", value_name = "GROUP")]
+    #[arg(hide_short_help = true, long = "as-group", value_name = "GROUP")]
     impersonate_groups: Vec<String>,
     /// Act as this UID.
-    #[arg(long = "as-uid", value_name = "UID")]
+    #[arg(hide_short_help = true, long = "as-uid", value_name = "UID")]
     impersonate_uid: Option<String>,
     /// User for basic authentication.
-    #[arg(long, value_name = "USER")]
+    #[arg(hide_short_help = true, long, value_name = "USER")]
     username: Option<String>,
     /// Password for basic authentication.
-    #[arg(long, value_name = "PASSWORD")]
+    #[arg(hide_short_help = true, long, value_name = "PASSWORD")]
     password: Option<String>,
     /// Proxy on the way to the API server.
-    #[arg(long, value_name = "URL")]
+    #[arg(hide_short_help = true, long, value_name = "URL")]
     proxy_url: Option<String>,
     /// Accepted: every request has a deadline of its own.
-    #[arg(long, value_name = "DURATION")]
+    #[arg(hide_short_help = true, long, value_name = "DURATION")]
     request_timeout: Option<String>,
     /// Do not ask for compressed answers.
-    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL")]
+    #[arg(hide_short_help = true, long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL")]
     disable_compression: Option<bool>,
 }
 

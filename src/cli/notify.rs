@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use clap::{Args, Subcommand, ValueEnum};
 
 use super::files::{self, Unreadable};
+use super::kubectl::KubectlArgs;
 use super::{history, lint, template, trigger};
 use crate::core::application::Application;
 use crate::core::notify::variables::Facts;
@@ -65,6 +66,8 @@ pub struct Source {
     /// How results are printed.
     #[arg(long, short = 'o', value_enum, default_value_t)]
     pub output: Output,
+    #[command(flatten)]
+    kubectl: KubectlArgs,
 }
 
 impl Source {
@@ -96,7 +99,9 @@ impl Source {
 
     /// The cluster that is meant.
     pub async fn cluster(&self) -> Result<crate::adapters::cluster::Cluster, Unreadable> {
-        crate::adapters::cluster::Cluster::connect(self.kubeconfig.as_deref()).await.map_err(|e| Unreadable {
+        let access = self.kubectl.access();
+        let cluster = crate::adapters::cluster::Cluster::connect_with(self.kubeconfig.as_deref(), &access);
+        cluster.await.map_err(|e| Unreadable {
             status: 1,
             text: format!("no --config-map was given and no cluster answers: {e}"),
         })

@@ -7,6 +7,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 
+use super::delivery::Clock;
 use super::notifier::{AGAIN, Evaluator};
 use super::watcher::Applications;
 use crate::adapters::store::{Entry, Error, Plan, Store};
@@ -17,6 +18,9 @@ use crate::core::notify::variables::Commits;
 
 /// Whether the notification half has ever run on this store.
 const BEGUN: &str = "notifications/image-events/begun";
+
+/// How often a journal that nobody reads is shortened.
+const SHORTEN_EVERY: Duration = Duration::from_secs(3600);
 
 /// So many entries are read at once.
 const BATCH: usize = 100;
@@ -30,12 +34,38 @@ pub async fn begin(store: &Store) -> Result<(), Error> {
     if store.text(BEGUN).await?.is_some() {
         return Ok(());
     }
+    let mark = Some(end(store).await?);
+    let texts = vec![(BEGUN.to_owned(), Timestamp::now().to_string())];
+    store.plan(Plan { journal_mark: mark, texts, ..Plan::default() }).await.map(drop)
+}
+
+/// The mark behind the last entry.
+async fn end(store: &Store) -> Result<i64, Error> {
     let mut mark = store.journal_mark().await?;
     while let Some(last) = store.journal_since(mark, 1_000).await?.last() {
         mark = last.mark;
     }
-    let texts = vec![(BEGUN.to_owned(), Timestamp::now().to_string())];
-    store.plan(Plan { journal_mark: Some(mark), texts, ..Plan::default() }).await.map(drop)
+    Ok(mark)
+}
+
+/// Where no notification half runs, nobody reads the journal: the mark follows its end, so that what is past its time
+/// can be forgotten (EVT-5) and is no news to a half that is switched on later.
+pub async fn nobody_reads(store: Store, clock: Clock, stop: CancellationToken) {
+    loop {
+        if let Err(error) = pass_over(&store, clock.now()).await {
+            tracing::warn!("the journal is not shortened: {error}");
+        }
+        tokio::select! {
+            _ = stop.cancelled() => return,
+            _ = tokio::time::sleep(SHORTEN_EVERY) => {}
+        }
+    }
+}
+
+async fn pass_over(store: &Store, now: Timestamp) -> Result<(), Error> {
+    let mark = Some(end(store).await?);
+    store.plan(Plan { journal_mark: mark, ..Plan::default() }).await?;
+    store.clean(now).await.map(drop)
 }
 
 /// Reads the journal from the mark on until the token is cancelled. Begins when the configuration and all Applications
@@ -127,5 +157,54 @@ async fn plan(evaluator: &Evaluator, event: &Event, app: &Arc<Application>) -> R
             let found = evaluator.commits.look_up(app, &id).await;
             commits.insert(id, found);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::event::Kind;
+
+    fn event(n: usize) -> Event {
+        Event {
+            id: format!("img_{n}"),
+            kind: Kind::Found,
+            at: Timestamp::now(),
+            app: AppKey { namespace: "argocd".into(), name: "web".into() },
+            app_uid: "u".into(),
+            project: String::new(),
+            change: String::new(),
+            alias: String::new(),
+            image: "nginx".into(),
+            old: "1".into(),
+            new: n.to_string(),
+            reason: String::new(),
+            message: String::new(),
+            place: None,
+            count: 1,
+            earlier: None,
+        }
+    }
+
+    #[tokio::test]
+    async fn img_01_what_was_before_the_first_start_is_no_news() {
+        let store = Store::memory().unwrap();
+        store.append((0..2_500).map(event).collect()).await.unwrap();
+        begin(&store).await.unwrap();
+        let mark = store.journal_mark().await.unwrap();
+        assert_eq!(store.journal_since(mark, 10).await.unwrap(), []);
+        // From then on everything is, also after a restart before it was read.
+        store.append(vec![event(9_999)]).await.unwrap();
+        begin(&store).await.unwrap();
+        let left = store.journal_since(store.journal_mark().await.unwrap(), 10).await.unwrap();
+        assert_eq!(left.iter().map(|entry| entry.event.id.as_str()).collect::<Vec<_>>(), ["img_9999"]);
+    }
+
+    #[tokio::test]
+    async fn evt_5_a_journal_that_nobody_reads_is_shortened_all_the_same() {
+        let store = Store::memory().unwrap();
+        store.append((0..10_300).map(event).collect()).await.unwrap();
+        pass_over(&store, Timestamp::now()).await.unwrap();
+        assert_eq!(store.history(None, 20_000).await.unwrap().len(), 10_000);
     }
 }

@@ -148,7 +148,12 @@ pub async fn start(
             let sources = Sources { documents, seen, changed_projects };
             notifications(&mut tasks, &world, &store, &applications, sources, clock).await?;
         }
-        None => world.board.not_needed("configuration"),
+        None => {
+            world.board.not_needed("configuration");
+            if world.settings.images {
+                tasks.spawn("journal", image_events::nobody_reads(store.clone(), clock, stop.clone()));
+            }
+        }
     }
     if let Some(cluster) = world.cluster.clone().filter(|_| !world.offline()) {
         tasks.spawn("projects", follow_projects(cluster, world.clone(), watched, project_news, stop.clone()));

@@ -173,6 +173,47 @@ async fn section_20_template_send_sends_once_and_says_what_became_of_it() {
     assert!(said[0]["error"].as_str().is_some_and(|error| error.contains("not_in_channel")), "{said}");
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn sec_01_section_20_cli_masks_secrets_also_encoded_and_escaped() {
+    let house = House::new();
+    let secret = "pa\"ss <word> & \\more/";
+    let forms = ["", " | b64enc", " | urlquery", " | toJson", " | quote"];
+    let texts: String = forms.iter().map(|form| format!("[{{{{.secrets.k | toString{form}}}}}]")).collect();
+    let data = json!({
+        "template.t": format!("message: |\n  {texts} ends with pa"),
+        "service.webhook.hook": "url: http://127.0.0.1:1/$k",
+        "trigger.t": "- when: app.metadata.name == string(secrets.k)\n  oncePer: app.metadata.name\n  send: [t]\n",
+    });
+    house.file("cm.yaml", &json!({"kind": "ConfigMap", "metadata": {"name": "x"}, "data": data}).to_string());
+    house
+        .file("s.yaml", &json!({"kind": "Secret", "metadata": {"name": "x"}, "stringData": {"k": secret}}).to_string());
+    house.file("app.yaml", APP);
+    let mut shown = String::new();
+    for line in [
+        "notify template render t app.yaml",
+        "notify template render t app.yaml -o json",
+        "notify template render t app.yaml -o yaml --recipient hook:",
+        "notify template send t app.yaml --recipient hook:",
+        "notify template get",
+        "notify trigger run t app.yaml",
+        "check --connect",
+        "lint cm.yaml s.yaml",
+    ] {
+        let files = if line.starts_with("lint") { "" } else { " --config-map cm.yaml --secret s.yaml" };
+        let words: Vec<String> = format!("{line}{files}").split_whitespace().map(str::to_owned).collect();
+        let ran = house.command(&words).await;
+        assert_ne!(ran.code, 64, "{line}: {}", ran.err);
+        shown.push_str(&ran.out);
+        shown.push_str(&ran.err);
+    }
+    use base64::Engine;
+    let encoded = base64::engine::general_purpose::STANDARD.encode(secret);
+    for part in ["ss <word>", &encoded, "pa%22ss", "pa\\\"ss", "u003cword"] {
+        assert!(!shown.contains(part), "{part} is shown:\n{shown}");
+    }
+    assert!(shown.contains("[***]") && shown.contains("ends with pa"), "{shown}");
+}
+
 fn verdict<'a>(rows: &'a Value, what: &str) -> (&'a str, &'a str) {
     let row = rows.as_array().expect("rows").iter().find(|row| row["what"].as_str() == Some(what));
     let row = row.unwrap_or_else(|| panic!("{what} is not in {rows}"));

@@ -34,16 +34,21 @@ pub fn of_configuration(compiled: &Notifications) -> Vec<Problem> {
         );
         remarks.push(remark("CFG-01", text));
     }
+    let mut redirected = BTreeSet::new();
     for (name, service) in &compiled.services {
-        let found = match &service.body {
-            Body::Email(mail) => email(mail),
-            Body::Webhook(hook) if hook.basic_auth.is_some() || !hook.headers.is_empty() => Some(remark(
-                "WH-07",
-                "on a redirect to another host or scheme every configured header and credential is dropped",
-            )),
-            _ => None,
-        };
-        remarks.extend(found.map(|found| found.at_key(compiled.service_keys[name].as_str())));
+        match &service.body {
+            Body::Email(mail) => {
+                remarks.extend(email(mail).map(|found| found.at_key(compiled.service_keys[name].as_str())));
+            }
+            Body::Webhook(hook) if hook.basic_auth.is_some() || !hook.headers.is_empty() => {
+                redirected.insert(name.as_str());
+            }
+            _ => {}
+        }
+    }
+    if !redirected.is_empty() {
+        let text = "on a redirect to another host or scheme no header and no credential of the service is sent along";
+        remarks.push(remark("WH-07", format!("{}: {text}", list(&redirected))));
     }
     triggers(compiled, &mut remarks);
     for (name, template) in compiled.rules.templates.iter().filter(|(name, _)| own(compiled, "template", name)) {

@@ -114,6 +114,52 @@ fn cfg_06_cfg_13_cfg_14_clashes_and_undefined_names() {
 }
 
 #[test]
+fn cfg_09_cfg_10_cfg_11_cfg_12_what_is_tolerated_works_and_is_said() {
+    use crate::config::services::Body;
+    use crate::core::notify::message::DeliveryPolicy;
+    let secrets: BTreeMap<String, Secret> =
+        [("tok", "xoxb-1\n"), ("port", "587"), ("pem", "-----BEGIN\nab\n-----END\n")]
+            .map(|(key, value)| (key.to_owned(), Secret::from(value.to_owned())))
+            .into();
+    let entries = config(&[
+        ("service.email", "host: h\nport: '465'\nfrom: a@h"),
+        ("service.email.named", "host: h\nport: $port\nfrom: a@h"),
+        ("service.slack", "token: $tok"),
+        ("service.slack.pem", "token: $pem"),
+        ("service.slack.nobody", "token: $nope"),
+        ("template.t", "message: m\nslack: {groupingKey: k, deliveryPolicy: Foo}"),
+    ]);
+    let notifications = compile(&entries, &secrets, &BTreeMap::new(), CatalogMode::None);
+    let port = |name: &str| match &notifications.services[name].body {
+        Body::Email(mail) => mail.port,
+        _ => 0,
+    };
+    assert_eq!((port("email"), port("named")), (465, 587));
+    let token = |name: &str| match &notifications.services[name].body {
+        Body::Slack(slack) => slack.token.clone(),
+        _ => panic!("{name}"),
+    };
+    for (name, wanted) in [("slack", "xoxb-1"), ("pem", "-----BEGIN\nab\n-----END"), ("nobody", "$nope")] {
+        assert_eq!(token(name), Secret::from(wanted.to_owned()), "{name}");
+    }
+    let slack = notifications.rules.templates["t"].slack.as_ref().unwrap();
+    assert_eq!(slack.delivery_policy, DeliveryPolicy::Post);
+    let found: Vec<_> =
+        notifications.problems.iter().map(|p| (p.key.as_str(), p.code, p.severity, p.upstream_rejects)).collect();
+    assert_eq!(
+        found,
+        [
+            ("service.email", "ServiceTolerated", Severity::Info, true),
+            ("service.email.named", "ServiceTolerated", Severity::Info, true),
+            ("service.slack", "SecretWhitespaceTrimmed", Severity::Info, false),
+            ("service.slack.nobody", "SecretKeyMissing", Severity::Warning, false),
+            ("service.slack.pem", "SecretWhitespaceTrimmed", Severity::Info, false),
+            ("template.t: slack.deliveryPolicy", "DeliveryPolicyUnknown", Severity::Warning, false),
+        ]
+    );
+}
+
+#[test]
 fn trg_04_restless_once_per_warns() {
     for (once_per, warned) in [
         ("app.status.reconciledAt", true),

@@ -43,7 +43,7 @@ pub fn variable(event: &Event) -> Json {
     }
     if let Some(earlier) = &event.earlier {
         let lasted = event.at.duration_since(earlier.at);
-        let lasted = duration::text(i64::try_from(lasted.as_secs()).unwrap_or_default().saturating_mul(1_000_000_000));
+        let lasted = duration::text(lasted.as_secs().saturating_mul(1_000_000_000));
         if event.kind == Kind::Recovered {
             put("original", json!(earlier.id));
             put("duration", json!(lasted));

@@ -282,7 +282,7 @@ mod tests {
     }
 
     #[test]
-    fn sub_01_to_06_annotation_vectors() {
+    fn sub_01_sub_02_sub_03_sub_04_sub_05_sub_06_annotation_vectors() {
         let yaml = "[{trigger: [t1, t2], destinations: [{service: slack, recipients: [a, b]}]}]";
         for (annotations, destinations, problems) in [
             (vec![("subscribe.on-x.slack", "a; b ;;c")], "on-x→slack:a on-x→slack:b on-x→slack:c", 0),

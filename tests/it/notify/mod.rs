@@ -11,4 +11,5 @@ mod images;
 mod kill;
 mod quiet;
 mod stage;
+mod standalone;
 mod walk;

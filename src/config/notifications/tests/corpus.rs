@@ -260,7 +260,7 @@ fn compared(corpora: &mut [Corpus]) -> usize {
 }
 
 #[test]
-fn section_25_corpus_of_config_maps_gives_what_go_gives() {
+fn cfg_16_section_25_corpus_of_config_maps_gives_what_go_gives() {
     let mut corpora = corpora("corpus", CatalogMode::None);
     assert!(corpora.len() >= 60, "{}", corpora.len());
     assert!(corpora.iter().all(|corpus| corpus.apps.len() == 6));
