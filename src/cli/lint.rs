@@ -143,7 +143,7 @@ impl Found {
             if name != "argocd-notifications-cm" && !looks {
                 continue;
             }
-            let documents = Documents { config: Some(entries), secret: Some(secrets.clone()) };
+            let documents = Documents { config: Some(entries), secret: Some(secrets.clone()), ..Documents::default() };
             let result = rules::compile(&documents, &BTreeMap::new(), Default::default());
             problems.extend(result.notifications.problems.iter().cloned().map(|p| p.in_object(file.as_str())));
             compiled = Some(result);
@@ -196,14 +196,11 @@ fn subscriptions(app: &Application, compiled: Option<&rules::Compiled>) -> Vec<P
     let (wanted, mut problems) = crate::core::notify::subscriptions(app, None, &notifications.rules);
     for (trigger, destinations) in &wanted.by_trigger {
         if !notifications.rules.triggers.contains_key(trigger) {
-            let known = notifications.rules.triggers.keys().map(String::as_str);
-            let near = crate::core::problem::nearest(trigger, known);
-            let problem = Problem::error("TriggerUndefined", format!("there is no trigger `{trigger}`"));
-            problems.push(near.map_or(problem.clone(), |n| problem.hint(format!("did you mean `{n}`?"))));
+            problems.push(notifications.undefined_trigger(trigger));
         }
         for destination in destinations {
             if !notifications.services.contains_key(&destination.service) {
-                problems.push(notifications.undefined_service(&destination.service));
+                problems.push(notifications.undefined_service(&destination.service, &destination.recipient));
             }
         }
     }

@@ -126,6 +126,9 @@ pub struct RunArgs {
     /// Read the notifications' Secret from this file.
     #[arg(long, env = "LYNCEUS_SECRET", value_name = "FILE")]
     pub secret: Option<PathBuf>,
+    /// Take the notifications' configuration from files only, whatever the cluster holds.
+    #[arg(long, env = "LYNCEUS_STANDALONE")]
+    pub standalone: bool,
     /// The built-in triggers and templates.
     #[arg(long, value_enum, env = "LYNCEUS_BUILTIN_CATALOG")]
     pub builtin_catalog: Option<CatalogArg>,
@@ -188,6 +191,7 @@ impl RunArgs {
             Some(CatalogArg::None | CatalogArg::Image) => CatalogMode::None,
             Some(CatalogArg::Auto) | None => CatalogMode::Auto,
         };
+        settings.standalone = self.standalone;
         settings.write_state_annotation = self.write_state_annotation.unwrap_or(true);
         Ok((settings, variables))
     }
@@ -352,7 +356,7 @@ fn watched(world: &World) -> Result<Namespaces, String> {
 fn documents(world: &World, own: &str) -> Option<futures::stream::BoxStream<'static, Documents>> {
     let settings = &world.settings;
     let names = (settings.config_map_name.clone(), settings.secret_name.clone());
-    if settings.config_map_file.is_some() || settings.secret_file.is_some() {
+    if settings.standalone || settings.config_map_file.is_some() || settings.secret_file.is_some() {
         return Some(rules::from_files(settings.config_map_file.clone(), settings.secret_file.clone(), names).boxed());
     }
     match &world.cluster {

@@ -2,6 +2,8 @@
 //! harms no other (notifications.md §2.2, §2.5).
 
 mod blocks;
+mod conditions;
+mod subscriptions;
 
 use std::collections::BTreeMap;
 
@@ -10,10 +12,9 @@ use super::services::{self, Body, ServiceConfig};
 use super::yaml::{self, Node};
 use crate::core::notify::Rules;
 use crate::core::notify::catalog::{MessageTemplate, ServiceKind};
-use crate::core::notify::selector::Selector;
-use crate::core::notify::subscription::{Destination, GlobalSubscription};
-use crate::core::notify::trigger::{Condition, Fault, Trigger};
-use crate::core::problem::{Problem, nearest};
+use crate::core::notify::subscription::GlobalSubscription;
+use crate::core::notify::trigger::Trigger;
+use crate::core::problem::{Problem, Severity, nearest};
 use blocks::Blocks;
 
 /// The built-in catalog: `(key, source)` in the users' own format, one file each (§19).
@@ -67,6 +68,8 @@ pub struct Notifications {
     pub problems: Vec<Problem>,
     /// The source of every key that is in force: what to fall back to when the key fails later (CFG-01).
     pub good: BTreeMap<String, String>,
+    /// The items of `subscriptions` in their places; one that never was good is absent.
+    items: Vec<Option<GlobalSubscription>>,
 }
 
 /// Compiles the ConfigMap. `last_good` holds the sources of [`Notifications::good`] from before.
@@ -94,15 +97,23 @@ pub fn compile(
     }
     for (key, source) in config {
         let mut problems = Vec::new();
+        if key == "subscriptions"
+            && let Some(before) = last_good.get(key)
+        {
+            // Its items compile one by one; a broken one keeps its own last good text (CFG-01).
+            compiled.key(key, before, secrets, &mut Vec::new());
+        }
         let good = compiled.key(key, source, secrets, &mut problems);
         compiled.problems.append(&mut problems);
         if good {
             compiled.good.insert(key.clone(), source.clone());
         } else if let Some(before) = last_good.get(key)
-            && compiled.key(key, before, secrets, &mut Vec::new())
+            && (key == "subscriptions" || compiled.key(key, before, secrets, &mut Vec::new()))
         {
             compiled.good.insert(key.clone(), before.clone());
-            let problem = Problem::info("LastGoodInForce", "the last good text of this key stays in force");
+            let text = "the last good text of this key stays in force";
+            let text = if key == "subscriptions" { "broken items keep their last good text" } else { text };
+            let problem = Problem::info("LastGoodInForce", text);
             compiled.problems.push(problem.at_key(key.as_str()));
         }
     }
@@ -169,10 +180,11 @@ impl Notifications {
 
     fn template(&mut self, name: &str, source: &str, problems: &mut Vec<Problem>) -> bool {
         let Some(node) = mapping(source, "a template", problems) else { return false };
-        let mut reader = Blocks { problems };
-        let template = reader.template(&node);
+        let before = problems.len();
+        let template = Blocks { problems }.template(&node);
+        // What is good of a template that never was good as a whole is used all the same (TPL-01).
         self.rules.templates.insert(name.to_owned(), template);
-        true
+        !failed(&problems[before..])
     }
 
     fn trigger(&mut self, name: &str, source: &str, problems: &mut Vec<Problem>) -> bool {
@@ -208,7 +220,7 @@ impl Notifications {
         let mut trigger = Trigger::default();
         let mut good = true;
         for (index, item) in items.iter().enumerate() {
-            match condition(index, item, problems) {
+            match conditions::condition(index, item, problems) {
                 Ok(condition) => trigger.conditions.push(condition),
                 Err(faults) => {
                     good = false;
@@ -261,6 +273,8 @@ impl Notifications {
         problems.extend(warnings);
         let Some(items) = node.items() else {
             if node.is_null() {
+                self.items.clear();
+                self.rules.subscriptions.clear();
                 return true;
             }
             let text = format!("expected a list of {{recipients, triggers, selector}}, not {}", node.kind());
@@ -268,9 +282,10 @@ impl Notifications {
             return false;
         };
         let before = problems.len();
-        let parsed: Vec<_> = items.iter().filter_map(|item| global_subscription(item, problems)).collect();
-        self.rules.subscriptions = parsed;
-        problems[before..].iter().all(|problem| problem.severity < crate::core::problem::Severity::Error)
+        let parsed = items.iter().map(|item| subscriptions::global_subscription(item, problems)).collect();
+        self.items = subscriptions::in_place(parsed, std::mem::take(&mut self.items));
+        self.rules.subscriptions = self.items.iter().flatten().cloned().collect();
+        !failed(&problems[before..])
     }
 
     /// Names that nothing defines (CFG-13, CFG-14's part that the ConfigMap alone shows).
@@ -288,16 +303,15 @@ impl Notifications {
                 }
             }
         }
-        let triggers: Vec<&str> = self.rules.triggers.keys().map(String::as_str).collect();
         for item in &self.rules.subscriptions {
             for destination in &item.destinations {
                 if !self.rules.services.contains_key(&destination.service) {
-                    found.push(self.undefined_service(&destination.service).at_key("subscriptions"));
+                    let problem = self.undefined_service(&destination.service, &destination.recipient);
+                    found.push(problem.at_key("subscriptions"));
                 }
             }
             for name in item.triggers.iter().filter(|name| !self.rules.triggers.contains_key(*name)) {
-                let problem = Problem::error("TriggerUndefined", format!("there is no trigger `{name}`"));
-                found.push(near(problem.at_key("subscriptions"), name, triggers.iter().copied()));
+                found.push(self.undefined_trigger(name).at_key("subscriptions"));
             }
         }
         let defaults = &self.rules.defaults;
@@ -305,11 +319,11 @@ impl Notifications {
             .chain(defaults.per_service.iter().map(|(s, list)| (format!("defaultTriggers.{s}"), list)));
         for (key, list) in lists {
             for name in list.iter().filter(|name| !self.rules.triggers.contains_key(*name)) {
-                let problem = Problem::error("TriggerUndefined", format!("there is no trigger `{name}`"));
-                found.push(near(problem.at_key(key.as_str()), name, triggers.iter().copied()));
+                found.push(self.undefined_trigger(name).at_key(key.as_str()));
             }
         }
-        found.dedup();
+        let mut said = std::collections::BTreeSet::new();
+        found.retain(|problem| said.insert(problem.clone()));
         self.problems.extend(found);
     }
 
@@ -319,16 +333,23 @@ impl Notifications {
         near(problem, name, self.rules.triggers.keys().map(String::as_str))
     }
 
-    /// The problem of a subscription that names no defined service, with the likeliest cause (CFG-14).
-    pub fn undefined_service(&self, name: &str) -> Problem {
+    /// The problem of a subscription that names no defined service, with the likeliest cause (CFG-14). The recipient is
+    /// empty where it is not known.
+    pub fn undefined_service(&self, name: &str, recipient: &str) -> Problem {
         let problem = Problem::error("ServiceUndefined", format!("there is no service `{name}`"));
         if self.rules.triggers.contains_key(name) {
             return problem.hint("this is a trigger; add the service: subscribe.<trigger>.<service>");
         }
-        if name == "webhook"
-            && let Some((own, _)) = self.service_keys.iter().find(|(_, key)| key.starts_with("service.webhook."))
-        {
-            return problem.hint(format!("the service is called `{own}`"));
+        let own =
+            |(service, key): (&String, &String)| (key == &format!("service.{name}.{service}")).then(|| service.clone());
+        let of_type: Vec<String> = self.service_keys.iter().filter_map(own).collect();
+        if let Some(service) = of_type.iter().find(|service| *service == recipient) {
+            return problem.hint(format!("the service is called `{service}`"));
+        }
+        match &of_type[..] {
+            [] => {}
+            [one] => return problem.hint(format!("the service is called `{one}`")),
+            several => return problem.hint(format!("services are called by their names: `{}`", several.join("`, `"))),
         }
         if name.contains('@') {
             return problem.hint(format!("write `email:{name}`"));
@@ -396,142 +417,8 @@ fn text_list(source: &str, problems: &mut Vec<Problem>) -> Option<Vec<String>> {
     }
 }
 
-const CONDITION_FIELDS: &[&str] = &["when", "oncePer", "send", "description", "lynceus"];
-
-fn condition(index: usize, node: &Node, problems: &mut Vec<Problem>) -> Result<Condition, Vec<Fault>> {
-    let unusable =
-        |text: &str| vec![Fault { field: "when", text: text.to_owned(), hint: String::new(), line: 1, column: 1 }];
-    if node.entries().is_none() {
-        let text = format!("condition {index} is {}, not a mapping", node.kind());
-        let faults = unusable(&text);
-        problems.push(node.at.mark(Problem::error("TriggerInvalid", text)).upstream_rejects());
-        return Err(faults);
-    }
-    problems.extend(node.unknown_fields("a condition", CONDITION_FIELDS));
-    let text = |name: &str| node.field(name).and_then(|n| n.as_text()).map(|t| t.into_owned()).unwrap_or_default();
-    let (when, once_per) = (text("when"), text("oncePer"));
-    let mut send = Vec::new();
-    if let Some(list) = node.field("send") {
-        match list.items() {
-            Some(items) => send.extend(items.iter().filter_map(|i| i.as_text()).map(|t| t.into_owned())),
-            None => {
-                let text = format!("`send` is a list of template names, not {}", list.kind());
-                let faults = unusable(&text);
-                problems.push(list.at.mark(Problem::error("TriggerInvalid", text)).upstream_rejects());
-                return Err(faults);
-            }
-        }
-    }
-    if when.is_empty() {
-        let text = format!("condition {index} has no `when` and never fires");
-        problems.push(node.at.mark(Problem::warning("ConditionNeverFires", text)));
-    }
-    match Condition::compile(index, &when, &once_per, send, text("description")) {
-        Ok(condition) => {
-            for (field, program) in [("when", &condition.when), ("oncePer", &condition.once_per)] {
-                for warning in program.iter().flat_map(|p| p.warnings()) {
-                    let problem = Problem::warning("ExpressionSuspicious", warning.text.clone())
-                        .at_key(format!("[{index}].{field}"))
-                        .at(warning.line, warning.column)
-                        .hint(warning.hint.clone());
-                    problems.push(problem);
-                }
-            }
-            once_per_identity(index, &condition, problems);
-            Ok(condition)
-        }
-        Err(faults) => {
-            for fault in &faults {
-                let problem = Problem::error("ExpressionInvalid", fault.text.clone())
-                    .at_key(format!("[{index}].{}", fault.field))
-                    .hint(fault.hint.clone())
-                    .upstream_rejects();
-                // Positions count within the expression; a one-line one is found by where it begins in the document.
-                let at = node.field(fault.field).map(|n| n.at).filter(|_| fault.line == 1);
-                problems.push(match at {
-                    Some(at) => {
-                        let text = format!("{} (character {} of the expression)", problem.text, fault.column);
-                        Problem { text, ..problem }.at(at.line, at.column + fault.column - 1)
-                    }
-                    None => problem.at(fault.line, fault.column),
-                });
-            }
-            Err(faults)
-        }
-    }
-}
-
-/// `oncePer` values that change by themselves cause repeats (TRG-04).
-fn once_per_identity(index: usize, condition: &Condition, problems: &mut Vec<Problem>) {
-    const RESTLESS: &[&[&str]] = &[
-        &["app", "status", "reconciledAt"],
-        &["app", "status", "observedAt"],
-        &["app", "metadata", "resourceVersion"],
-        &["app", "metadata", "generation"],
-        &["app", "status", "summary", "images"],
-        &["app", "status", "health"],
-        &["app", "status", "sync", "status"],
-    ];
-    let Some(program) = &condition.once_per else { return };
-    for path in program.read_paths() {
-        if RESTLESS
-            .iter()
-            .any(|restless| path.len() >= restless.len() && path.iter().zip(*restless).all(|(a, b)| a == b))
-        {
-            problems.push(
-                Problem::warning(
-                    "OncePerIsNotAnIdentity",
-                    format!("`oncePer` reads {}, which changes by itself and causes repeats", path.join(".")),
-                )
-                .at_key(format!("[{index}].oncePer"))
-                .hint("use app.status.operationState?.syncResult?.revision"),
-            );
-        }
-    }
-}
-
-fn global_subscription(node: &Node, problems: &mut Vec<Problem>) -> Option<GlobalSubscription> {
-    if node.entries().is_none() {
-        problems.push(node.at.mark(Problem::error("SubscriptionsInvalid", format!("an item is {}", node.kind()))));
-        return None;
-    }
-    if node.field("trigger").is_some() && node.field("triggers").is_none() {
-        let problem = Problem::warning("SubscriptionsInvalid", "`trigger` is ignored here").hint("write `triggers`");
-        problems.push(node.at.mark(problem));
-    }
-    let mut item = GlobalSubscription::default();
-    for recipient in node.field("recipients").and_then(Node::items).unwrap_or_default() {
-        // Coercion does not reach these items: upstream refuses a number here (§2.4).
-        let Some(text) = recipient.as_strict_text() else {
-            let problem = Problem::error("SubscriptionsInvalid", format!("a recipient is {}", recipient.kind()));
-            problems.push(recipient.at.mark(problem).hint("quote it").upstream_rejects());
-            continue;
-        };
-        let mut parts = text.split(':');
-        let service = parts.next().unwrap_or_default().to_owned();
-        let name = parts.next().unwrap_or_default().to_owned();
-        if parts.next().is_some() {
-            let problem = Problem::warning("SubscriptionsInvalid", format!("`{text}`: only the first two parts count"));
-            problems.push(recipient.at.mark(problem));
-        }
-        item.destinations.push(Destination { service, recipient: name });
-    }
-    for trigger in node.field("triggers").and_then(Node::items).unwrap_or_default() {
-        item.triggers.extend(trigger.as_text().map(|t| t.into_owned()));
-    }
-    if let Some(selector) = node.field("selector") {
-        let text = selector.as_text().unwrap_or_default();
-        match Selector::parse(&text) {
-            Ok(parsed) => item.selector = parsed,
-            Err((column, expected)) => {
-                let text = format!("selector `{text}`: {expected} at character {column}");
-                let problem = Problem::error("SubscriptionsInvalid", text).hint("a=b,c!=d,e in (x,y),!f");
-                problems.push(selector.at.mark(problem).upstream_rejects());
-                return None;
-            }
-        }
-    }
-    Some(item)
+fn failed(problems: &[Problem]) -> bool {
+    problems.iter().any(|problem| problem.severity == Severity::Error)
 }
 
 #[cfg(test)]

@@ -138,6 +138,8 @@ pub struct Settings {
     /// Configuration from files instead of the cluster's ConfigMap and Secret.
     pub config_map_file: Option<PathBuf>,
     pub secret_file: Option<PathBuf>,
+    /// The cluster's ConfigMap and Secret are not read: all configuration comes from files (PRB-04).
+    pub standalone: bool,
     pub catalog: CatalogMode,
     pub write_state_annotation: bool,
     pub processors: usize,
@@ -174,6 +176,7 @@ impl Default for Settings {
             secret_name: "argocd-notifications-secret".into(),
             config_map_file: None,
             secret_file: None,
+            standalone: false,
             catalog: CatalogMode::Auto,
             write_state_annotation: true,
             processors: 2,

@@ -56,6 +56,8 @@ pub struct Metrics {
     images: Family<State, Gauge>,
     problems: Family<Kind, Gauge>,
     annotation_patches: Family<PatchResult, Counter>,
+    versions_coalesced: Counter,
+    watch_gap: Histogram,
     images_updated: Counter,
     image_errors: Counter,
     applications_watched: Gauge,
@@ -86,6 +88,8 @@ impl Default for Metrics {
             images: Family::default(),
             problems: Family::default(),
             annotation_patches: Family::default(),
+            versions_coalesced: Counter::default(),
+            watch_gap: long_times(),
             images_updated: Counter::default(),
             image_errors: Counter::default(),
             applications_watched: Gauge::default(),
@@ -107,6 +111,9 @@ impl Metrics {
         let mut r = self.registry.lock().unwrap_or_else(|e| e.into_inner());
         r.register("argocd_notifications_trigger_eval", "Trigger evaluations", self.evaluations.clone());
         r.register("lynceus_notifications_eval_seconds", "One evaluation", self.eval_seconds.clone());
+        let merged = "Versions merged with their next one because too many waited";
+        r.register("lynceus_notifications_versions_coalesced", merged, self.versions_coalesced.clone());
+        r.register("lynceus_notifications_watch_gap_seconds", "Times without a watch", self.watch_gap.clone());
         r.register("lynceus_notifications_outbox_events", "Rows by state", self.outbox.clone());
         r.register("lynceus_notifications_annotation_patches", "State annotation", self.annotation_patches.clone());
         r.register(
@@ -142,6 +149,16 @@ impl Metrics {
     /// Adds figures that somebody else keeps.
     pub fn collect(&self, figures: impl Collector) {
         self.registry.lock().unwrap_or_else(|e| e.into_inner()).register_collector(Box::new(figures));
+    }
+
+    /// Versions that were merged with their next one (CT-11).
+    pub fn versions_merged(&self, versions: u64) {
+        self.versions_coalesced.inc_by(versions);
+    }
+
+    /// Applications were not watched for so long (CT-12).
+    pub fn watch_gap(&self, gap: Duration) {
+        self.watch_gap.observe(gap.as_secs_f64());
     }
 
     /// One patch of a state annotation.

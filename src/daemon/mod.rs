@@ -27,6 +27,7 @@ pub mod committer;
 pub mod credentials;
 pub mod delivery;
 pub mod follower;
+pub mod foreign;
 pub mod metrics;
 pub mod notifier;
 pub mod offline;
@@ -147,8 +148,8 @@ pub async fn start(
         tasks.spawn("projects", follow_projects(cluster, world.clone(), watched, project_news, stop.clone()));
     }
     world.board.ready("store");
-    let board = world.board.clone();
-    tasks.spawn("observe", watcher::run(events, applications, listeners, board, stop.clone()));
+    let (board, metrics) = (world.board.clone(), world.metrics.clone());
+    tasks.spawn("observe", watcher::run(events, applications, listeners, board, metrics, stop.clone()));
     tasks.spawn("count", count_outbox(store, world.board.clone(), clock, stop));
     Ok((handle, tasks.set))
 }
@@ -207,6 +208,7 @@ async fn notifications(
     tasks.spawn("configuration", follower.run(documents, stop.clone()));
     tasks.spawn("services", keep_services(rules.subscribe(), services, world.http.clone(), stop.clone()));
     let (annotate, annotations) = mpsc::unbounded_channel();
+    let live: Arc<annotator::Live> = Arc::default();
     let evaluator = notifier::Evaluator {
         rules: rules.subscribe(),
         store: store.clone(),
@@ -217,6 +219,10 @@ async fn notifications(
         metrics: world.metrics.clone(),
         clock,
         undefined: Arc::default(),
+        foreign: Arc::default(),
+        live: live.clone(),
+        clocked: Arc::default(),
+        first_start: first_start(store, clock).await?,
         annotate: annotate.clone(),
     };
     let renderer = evaluator.clone();
@@ -239,10 +245,8 @@ async fn notifications(
     tasks.spawn("told", forward(told_receiver, annotate, stop.clone()));
     let admission = admission(world);
     let workers = world.settings.processors;
-    tasks.spawn(
-        "evaluate",
-        notifier::run(evaluator, seen, changed_projects, applications.clone(), admission, workers, stop.clone()),
-    );
+    let inputs = notifier::Inputs { seen, projects: changed_projects, applications: applications.clone() };
+    tasks.spawn("evaluate", notifier::run(evaluator, inputs, admission, workers, stop.clone()));
     match world.cluster.clone().filter(|_| world.settings.write_state_annotation && !world.offline()) {
         Some(cluster) if !world.settings.dry_run => {
             let annotator = annotator::Annotator {
@@ -252,12 +256,25 @@ async fn notifications(
                 applications: applications.clone(),
                 board: world.board.clone(),
                 metrics: world.metrics.clone(),
+                live,
             };
             tasks.spawn("annotate", annotator.run(annotations, stop));
         }
         _ => tasks.spawn("annotate", drain(annotations, stop)),
     }
     Ok(())
+}
+
+/// When this installation started for the very first time; `None` if that was before it was noted.
+async fn first_start(
+    store: &Store,
+    clock: delivery::Clock,
+) -> Result<Option<Timestamp>, crate::adapters::store::Error> {
+    const KEY: &str = "notifications/first-start";
+    if store.is_fresh() {
+        store.set_text(KEY, &clock.now().to_string()).await?;
+    }
+    Ok(store.text(KEY).await?.and_then(|text| text.parse().ok()))
 }
 
 /// Delivers; a dry run only waits.

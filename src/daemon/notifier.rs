@@ -1,19 +1,19 @@
 //! The notification half's dispatcher: every observed version of every Application is evaluated in order, and what it
 //! gives is one durable write; nothing is sent here (notifications.md §9.2).
 
-use std::collections::BTreeMap;
-use std::hash::{DefaultHasher, Hash, Hasher};
-use std::sync::{Arc, RwLock};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Notify, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
-use super::annotator;
-use super::commits::CommitSource;
+use super::annotator::{self, Live};
+use super::commits::{CommitSource, NoCommit};
 use super::delivery::{Clock, Rendered, Unrendered};
+use super::foreign::Foreign;
 use super::metrics::Metrics;
 use super::rules::Compiled;
 use super::status::{Board, Progress};
@@ -24,7 +24,9 @@ use crate::core::application::{AppKey, Application};
 use crate::core::notify::catalog::{self, Topic};
 use crate::core::notify::row::Row;
 use crate::core::notify::variables::{Commits, Facts};
-use crate::core::notify::{self, Evaluation, identity};
+use crate::core::notify::versions::Versions;
+use crate::core::notify::{self, Evaluation, Inherited, identity};
+use crate::core::problem::Problem;
 use crate::core::value::time::Moment;
 use crate::core::value::{Map, MapKind, Value};
 
@@ -79,6 +81,14 @@ pub struct Evaluator {
     pub clock: Clock,
     /// Undefined names in use.
     pub undefined: Arc<Undefined>,
+    /// Keys that somebody else writes.
+    pub foreign: Arc<Foreign>,
+    /// Which keys are true, for the annotations that cannot hold all.
+    pub live: Arc<Live>,
+    /// Applications with conditions that read the clock (EXP-04).
+    pub clocked: Arc<Mutex<BTreeSet<AppKey>>>,
+    /// When this installation started for the very first time, if that is known (SUB-10).
+    pub first_start: Option<Timestamp>,
     /// Told the Application whose annotation may have to follow.
     pub annotate: mpsc::UnboundedSender<AppKey>,
 }
@@ -97,15 +107,20 @@ pub fn now() -> Moment {
 }
 
 impl Evaluator {
-    fn project(&self, app: &Application) -> Option<Arc<Project>> {
-        let projects = self.projects.read().unwrap_or_else(|e| e.into_inner());
-        let by = |namespace: &str| projects.get(&(namespace.to_owned(), app.project.clone())).cloned();
-        by(&self.argocd_namespace).or_else(|| by(&app.key.namespace))
+    fn project_in(&self, namespace: &str, name: &str) -> Option<Arc<Project>> {
+        let projects = self.projects.read().unwrap_or_else(PoisonError::into_inner);
+        projects.get(&(namespace.to_owned(), name.to_owned())).cloned()
+    }
+
+    /// Projects are looked up in the control plane's namespace first (SUB-10).
+    fn project(&self, app: &Application, name: &str) -> Option<Arc<Project>> {
+        self.project_in(&self.argocd_namespace, name).or_else(|| self.project_in(&app.key.namespace, name))
     }
 
     /// The variables of one evaluation or rendering.
     pub fn facts(&self, app: &Application, compiled: &Compiled, commits: Commits, placeholders: bool) -> Facts {
-        let project = self.project(app);
+        let name = if app.project.is_empty() { "default" } else { app.project.as_str() };
+        let project = self.project(app, name);
         Facts {
             app: app.object(),
             project: project.map_or_else(|| Value::Map(Map::new(MapKind::Any)), |p| Value::from_json(&p.object)),
@@ -119,18 +134,34 @@ impl Evaluator {
         }
     }
 
-    /// Evaluates one version and writes what it gives. Repeats what fails for outside reasons until it is superseded.
-    async fn version(&self, app: &Arc<Application>, stop: &CancellationToken) {
-        let mut wait = AGAIN;
-        let mut commits = Commits::new();
+    /// Evaluates one version for which something slow is needed, or that failed: looks up the commits it asks for, and
+    /// repeats what fails for outside reasons. What does not depend on a commit that cannot be looked up now is written
+    /// meanwhile; the rest waits until that works or a later version is there (HLP-06).
+    async fn patiently(&self, app: &Arc<Application>, later: impl Fn() -> bool, stop: &CancellationToken) {
+        let (mut wait, mut commits, mut unreachable) = (AGAIN, Commits::new(), BTreeSet::new());
+        let about = format!("commits for {}", app.key);
         loop {
-            match self.pass(app, &commits).await {
-                Ok(wanted) if wanted.is_empty() => return,
-                Ok(wanted) => {
-                    for id in wanted {
-                        let found = self.commits.look_up(app, &id).await;
-                        commits.insert(id, found);
+            match self.pass(app, &commits, &unreachable).await {
+                Ok(wanted) if wanted.is_empty() && unreachable.is_empty() => break,
+                Ok(wanted) if wanted.is_empty() => {
+                    if later() {
+                        break;
                     }
+                    unreachable.clear();
+                }
+                Ok(wanted) => {
+                    let mut problems = Vec::new();
+                    for id in wanted {
+                        match self.commits.look_up(app, &id).await {
+                            Ok(commit) => drop(commits.insert(id, Some(commit))),
+                            Err(NoCommit::Unknown(_)) => drop(commits.insert(id, None)),
+                            Err(NoCommit::Unreachable(text)) => {
+                                problems.push(commit_problem(app, &text));
+                                unreachable.insert(id);
+                            }
+                        }
+                    }
+                    self.board.problems(&about, problems);
                     continue;
                 }
                 Err(text) => tracing::warn!(app = %app.key, "the evaluation is repeated: {text}"),
@@ -140,31 +171,47 @@ impl Evaluator {
                 _ = tokio::time::sleep(wait) => wait = (wait * 2).min(Duration::from_secs(60)),
             }
         }
+        self.board.problems(&about, Vec::new());
     }
 
-    async fn pass(&self, app: &Arc<Application>, commits: &Commits) -> Result<Vec<String>, String> {
+    /// One evaluation; gives the commits that must be looked up before it can be written. Those in `unreachable` are
+    /// not waited for.
+    async fn pass(
+        &self,
+        app: &Arc<Application>,
+        commits: &Commits,
+        unreachable: &BTreeSet<String>,
+    ) -> Result<Vec<String>, String> {
         let compiled = self.rules.borrow().clone();
         let uid = if app.uid.is_empty() { app.key.to_string() } else { app.uid.clone() };
         let ledger = self.store.ledger(&uid).await.map_err(|e| e.to_string())?;
-        let project = self.project(app);
+        let project = self.project(app, &app.project);
+        let upstream = self.project_in(&app.key.namespace, &app.project);
+        let inherited = Inherited {
+            project: project.as_ref().map(|p| &p.annotations),
+            upstream: upstream.as_ref().map(|p| &p.annotations),
+            adopt: !ledger.known && self.was_there_before(app),
+        };
         let started = std::time::Instant::now();
-        let mut evaluation = notify::evaluate(
-            app,
-            project.as_ref().map(|p| &p.annotations),
-            &compiled.notifications.rules,
-            &ledger,
-            || self.facts(app, &compiled, commits.clone(), false),
-            self.clock.now(),
-        );
+        let facts = || self.facts(app, &compiled, commits.clone(), false);
+        let rules = &compiled.notifications.rules;
+        let mut evaluation = notify::evaluate(app, inherited, rules, &ledger, facts, self.clock.now());
         self.metrics.evaluated(&evaluation.evaluated, started.elapsed());
         self.report(app, &mut evaluation);
-        let wanted: Vec<String> = evaluation.wanted.iter().filter(|id| !commits.contains_key(*id)).cloned().collect();
+        let open = |id: &&String| !commits.contains_key(*id) && !unreachable.contains(*id);
+        let wanted: Vec<String> = evaluation.wanted.iter().filter(open).cloned().collect();
         if !wanted.is_empty() {
             return Ok(wanted);
         }
+        let mut after = ledger.clone();
+        after.apply(&evaluation.changes);
+        self.foreign.look(app, &ledger, &after);
+        if notify::skip(app).is_none() {
+            self.live.set(&app.key, &after, &evaluation.true_keys);
+        }
         if evaluation.changes.is_empty() && evaluation.rows.is_empty() && ledger.known {
             // Written back when somebody else has changed it, or a former process did not get to it (ST-18).
-            if !annotator::up_to_date(app, ledger) {
+            if !annotator::up_to_date(app, ledger, &self.live) {
                 let _ = self.annotate.send(app.key.clone());
             }
             return Ok(Vec::new());
@@ -172,22 +219,23 @@ impl Evaluator {
         self.suffix_reused_ids(&mut evaluation.rows).await?;
         let planned = evaluation.rows.len();
         let object = (planned > 0).then(|| app.packed().to_vec());
-        let plan = Plan {
-            uid,
-            changes: evaluation.changes.clone(),
-            rows: evaluation.rows,
-            object,
-            journal_mark: None,
-            texts: Vec::new(),
-        };
+        let changed = !evaluation.changes.is_empty();
+        let (changes, rows) = (evaluation.changes, evaluation.rows);
+        let plan = Plan { uid, changes, rows, object, journal_mark: None, texts: Vec::new() };
         let new = self.store.plan(plan).await.map_err(|e| e.to_string())?;
         for id in &new {
             tracing::info!(app = %app.key, event = %id, "planned");
         }
-        if !evaluation.changes.is_empty() {
+        if changed {
             let _ = self.annotate.send(app.key.clone());
         }
         Ok(Vec::new())
+    }
+
+    /// Whether the Application is older than this installation.
+    fn was_there_before(&self, app: &Application) -> bool {
+        let created = || app.json()["metadata"]["creationTimestamp"].as_str().and_then(|text| text.parse().ok());
+        self.first_start.is_some_and(|start| created().is_some_and(|created: Timestamp| created < start))
     }
 
     /// Rows whose id was used for an occurrence that is over mean a new one (OUT-01).
@@ -213,6 +261,12 @@ impl Evaluator {
             self.board.problems(&format!("notify {}", app.key), problems);
         }
         if notify::skip(app).is_none() {
+            let mut clocked = self.clocked.lock().unwrap_or_else(PoisonError::into_inner);
+            if evaluation.reads_clock {
+                clocked.insert(app.key.clone());
+            } else {
+                clocked.remove(&app.key);
+            }
             self.undefined.set(&app.key, &evaluation.undefined_triggers, &evaluation.undefined_services);
         }
     }
@@ -220,6 +274,16 @@ impl Evaluator {
     fn report_undefined(&self) {
         let compiled = self.rules.borrow().clone();
         self.board.problems("notifications undefined names", self.undefined.problems(&compiled.notifications));
+    }
+
+    fn gone(&self, app: &AppKey) {
+        for about in ["notify", "commits for"] {
+            self.board.problems(&format!("{about} {app}"), Vec::new());
+        }
+        self.undefined.gone(app);
+        self.foreign.gone(app);
+        self.live.gone(app);
+        self.clocked.lock().unwrap_or_else(PoisonError::into_inner).remove(app);
     }
 
     /// Renders a row that was planned without its text (TPL-09, HLP-05). A failed look-up gives a placeholder, never a
@@ -234,6 +298,7 @@ impl Evaluator {
             return Err(Unrendered::Parked(format!("there is no service `{}`", row.service)));
         };
         let mut commits = Commits::new();
+        let mut problems = Vec::new();
         loop {
             let facts = self.facts(&app, &compiled, commits.clone(), true);
             let name = app.key.to_string();
@@ -243,6 +308,9 @@ impl Evaluator {
                 catalog::render(templates, &row.templates, &row.service, kind, &row.recipient, &facts, topic);
             let wanted: Vec<String> = facts.take_wanted().into_iter().filter(|id| !commits.contains_key(id)).collect();
             if wanted.is_empty() {
+                if !commits.is_empty() {
+                    self.board.problems(&format!("commits for {}", app.key), problems);
+                }
                 return match rendering.failed {
                     Some(reason) => Err(Unrendered::Parked(reason)),
                     None => Ok(Rendered { message: rendering.message, keep: !rendering.secret }),
@@ -250,46 +318,123 @@ impl Evaluator {
             }
             for id in wanted {
                 let found = self.commits.look_up(&app, &id).await;
-                commits.insert(id, found);
+                problems.extend(found.as_ref().err().map(|failure| commit_problem(&app, failure.text())));
+                commits.insert(id, found.ok());
             }
         }
     }
 }
 
-/// Passes versions to workers by hash of the UID: order per Application, parallel across Applications. Nothing is
+fn commit_problem(app: &Application, text: &str) -> Problem {
+    Problem::warning("CommitUnavailable", text.to_owned())
+        .in_object(app.label())
+        .hint("messages go out with a placeholder; conditions that read it wait or are false")
+}
+
+/// The versions that wait, and whoever evaluates them.
+struct Queue {
+    evaluator: Evaluator,
+    versions: Mutex<Versions>,
+    /// Rings once for each version that may be taken.
+    ready: Notify,
+    /// Versions for which something slow is needed.
+    slow: mpsc::UnboundedSender<Arc<Application>>,
+}
+
+impl Queue {
+    fn versions(&self) -> MutexGuard<'_, Versions> {
+        self.versions.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn push(&self, app: Arc<Application>) {
+        let merged = self.versions().push(app);
+        if merged > 0 {
+            self.evaluator.metrics.versions_merged(merged);
+        }
+        self.ready.notify_one();
+    }
+
+    fn done(&self, key: &AppKey) {
+        self.versions().done(key);
+        self.ready.notify_one();
+    }
+
+    /// Evaluates what waits; nothing slow is waited for here.
+    async fn work(self: Arc<Self>, progress: Arc<Progress>, stop: CancellationToken) {
+        loop {
+            let taken = self.versions().take();
+            let Some(app) = taken else {
+                tokio::select! {
+                    _ = stop.cancelled() => return,
+                    _ = self.ready.notified() => continue,
+                }
+            };
+            if stop.is_cancelled() {
+                return;
+            }
+            // One ring may stand for several versions.
+            self.ready.notify_one();
+            progress.working();
+            match self.evaluator.pass(&app, &Commits::new(), &BTreeSet::new()).await {
+                Ok(wanted) if wanted.is_empty() => self.done(&app.key),
+                // Its receiver ends with this task's process only.
+                _ => drop(self.slow.send(app)),
+            }
+            if self.versions().is_idle() {
+                progress.idle();
+            }
+        }
+    }
+
+    async fn patiently(self: Arc<Self>, app: Arc<Application>, stop: CancellationToken) {
+        let later = || self.versions().waits(&app.key);
+        self.evaluator.patiently(&app, later, &stop).await;
+        self.done(&app.key);
+    }
+}
+
+/// What a run listens to.
+pub struct Inputs {
+    /// Versions as they are observed.
+    pub seen: mpsc::UnboundedReceiver<Seen>,
+    /// Names of AppProjects whose annotations changed.
+    pub projects: mpsc::UnboundedReceiver<String>,
+    /// All Applications as last seen.
+    pub applications: Applications,
+}
+
+/// Evaluates versions with so many workers: in order for each Application, in parallel across Applications. Nothing is
 /// evaluated before the configuration is known. Ends with the token.
 pub async fn run(
     evaluator: Evaluator,
-    mut seen: mpsc::UnboundedReceiver<Seen>,
-    mut projects: mpsc::UnboundedReceiver<String>,
-    applications: Applications,
+    inputs: Inputs,
     admits: impl Fn(&AppKey) -> bool,
     workers: usize,
     stop: CancellationToken,
 ) {
+    let Inputs { mut seen, mut projects, applications } = inputs;
     let progress = evaluator.board.stage("evaluate");
     let mut rules = evaluator.rules.clone();
     tokio::select! {
         _ = stop.cancelled() => return,
         loaded = rules.wait_for(|compiled| compiled.loaded) => if loaded.is_err() { return },
     }
+    let (slow, mut slow_versions) = mpsc::unbounded_channel();
+    let queue = Queue { evaluator: evaluator.clone(), versions: Mutex::default(), ready: Notify::new(), slow };
+    let queue = Arc::new(queue);
     let mut tasks = tokio::task::JoinSet::new();
-    let queues: Vec<mpsc::UnboundedSender<Arc<Application>>> = (0..workers.max(1))
-        .map(|_| {
-            let (sender, receiver) = mpsc::unbounded_channel();
-            tasks.spawn(worker(evaluator.clone(), receiver, progress.clone(), stop.clone()));
-            sender
-        })
-        .collect();
+    for _ in 0..workers.max(1) {
+        tasks.spawn(queue.clone().work(progress.clone(), stop.clone()));
+    }
+    let mut patient = tokio::task::JoinSet::new();
     let pass_on = |app: Arc<Application>| {
-        if !admits(&app.key) {
-            return;
+        if admits(&app.key) {
+            queue.push(app);
         }
-        let mut hasher = DefaultHasher::new();
-        app.uid.hash(&mut hasher);
-        app.key.hash(&mut hasher);
-        let _ = queues[(hasher.finish() % queues.len() as u64) as usize].send(app);
     };
+    let expiry =
+        |compiled: &Compiled| compiled.notifications.rules.known.next_expiry(evaluator.clock.now().as_second());
+    let mut expires = expiry(&rules.borrow());
     let mut clock = tokio::time::interval(CLOCK);
     clock.tick().await;
     let mut report_at: Option<tokio::time::Instant> = None;
@@ -303,6 +448,8 @@ pub async fn run(
                 report_at = None;
                 evaluator.report_undefined();
             }
+            Some(app) = slow_versions.recv() => drop(patient.spawn(queue.clone().patiently(app, stop.clone()))),
+            Some(_) = patient.join_next(), if !patient.is_empty() => {}
             // Its subscriptions may have changed (SUB-10, SUB-12).
             Some(project) = projects.recv() => {
                 applications.all().into_iter().filter(|app| app.project == project).for_each(&pass_on);
@@ -310,23 +457,27 @@ pub async fn run(
             next = seen.recv() => match next {
                 None => break,
                 Some(Seen::Version(app)) => pass_on(app),
-                Some(Seen::Gone(key)) => {
-                    evaluator.board.problems(&format!("notify {key}"), Vec::new());
-                    evaluator.undefined.gone(&key);
-                }
+                Some(Seen::Gone(key)) => evaluator.gone(&key),
                 Some(Seen::Complete) => {}
             },
             changed = rules.changed() => {
                 if changed.is_err() {
                     break;
                 }
+                expires = expiry(&rules.borrow());
                 applications.all().into_iter().for_each(&pass_on);
                 evaluator.undefined.changed.notify_one();
             }
             _ = clock.tick() => {
-                if rules.borrow().reads_clock {
+                evaluator.foreign.report(&evaluator.board);
+                if expires.is_some_and(|at| evaluator.clock.now().as_second() >= at) {
+                    // Keys of removed triggers go (ST-12).
+                    expires = expiry(&rules.borrow());
                     applications.all().into_iter().for_each(&pass_on);
+                    continue;
                 }
+                let clocked = evaluator.clocked.lock().unwrap_or_else(PoisonError::into_inner).clone();
+                clocked.iter().filter_map(|key| applications.by_key(key)).for_each(&pass_on);
             }
             ended = tasks.join_next() => {
                 if ended.is_some() && !stop.is_cancelled() {
@@ -336,26 +487,9 @@ pub async fn run(
             }
         }
     }
-    drop(queues);
     while tasks.join_next().await.is_some() {}
+    while patient.join_next().await.is_some() {}
 }
 
-async fn worker(
-    evaluator: Evaluator,
-    mut queue: mpsc::UnboundedReceiver<Arc<Application>>,
-    progress: Arc<Progress>,
-    stop: CancellationToken,
-) {
-    loop {
-        let app = tokio::select! {
-            _ = stop.cancelled() => return,
-            app = queue.recv() => app,
-        };
-        let Some(app) = app else { return };
-        progress.working();
-        evaluator.version(&app, &stop).await;
-        if queue.is_empty() {
-            progress.idle();
-        }
-    }
-}
+#[cfg(test)]
+mod tests;

@@ -6,8 +6,10 @@ use std::sync::{Arc, RwLock};
 
 use futures::{Stream, StreamExt};
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use super::metrics::Metrics;
 use super::status::Board;
 use crate::adapters::cluster::AppEvent;
 use crate::core::application::{AppKey, Application};
@@ -68,9 +70,11 @@ pub async fn run(
     applications: Applications,
     listeners: Vec<mpsc::UnboundedSender<Seen>>,
     board: Board,
+    metrics: Arc<Metrics>,
     stop: CancellationToken,
 ) {
     let progress = board.stage("observe");
+    let mut down_since: Option<Instant> = None;
     let tell = |seen: Seen| {
         for listener in &listeners {
             // A listener that has ended ends the process through its own task.
@@ -112,9 +116,16 @@ pub async fn run(
                 }
             }
             Some(AppEvent::Down(text)) => {
+                down_since.get_or_insert_with(Instant::now);
                 board.problems("cluster", vec![Problem::error("kubernetes-unavailable", text)]);
             }
-            Some(AppEvent::Up) => board.problems("cluster", Vec::new()),
+            Some(AppEvent::Up) => {
+                // What came and went meanwhile is not known (CT-12).
+                if let Some(since) = down_since.take() {
+                    metrics.watch_gap(since.elapsed());
+                }
+                board.problems("cluster", Vec::new());
+            }
         }
         board.update(|status| status.watched = applications.len());
     }

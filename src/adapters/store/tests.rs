@@ -72,6 +72,27 @@ fn each_store<F: Future<Output = ()>>(scenario: impl Fn(Store) -> F) {
 }
 
 #[test]
+fn st_13_a_renamed_key_takes_its_open_events_along() {
+    each_store(|store| async move {
+        store.plan(plan(&["a", "b"])).await.unwrap();
+        let epoch = store.claim().await.unwrap();
+        store.start("b", epoch, at(1), None).await.unwrap();
+        store.finish("b", epoch, at(2), None).await.unwrap();
+        let renamed = |id: &str| LedgerChange::Move(format!("key-{id}"), format!("new-{id}"));
+        let changes = vec![renamed("a"), renamed("b"), renamed("nothing")];
+        store.plan(Plan { uid: "u1".into(), changes, ..Plan::default() }).await.unwrap();
+        let marks = store.ledger("u1").await.unwrap().marks;
+        let found: Vec<(&str, Origin, bool)> = marks.iter().map(|(k, m)| (k.as_str(), m.origin, m.told)).collect();
+        assert_eq!(found, [("new-a", Origin::Adopted, false), ("new-b", Origin::Adopted, true)]);
+        // What was still open marks the new key when it arrives.
+        store.start("a", epoch, at(3), None).await.unwrap();
+        assert!(store.finish("a", epoch, at(4), None).await.unwrap());
+        assert!(store.ledger("u1").await.unwrap().marks["new-a"].told);
+        assert_eq!(store.row("b").await.unwrap().unwrap().state_key, "key-b", "a final event is history");
+    });
+}
+
+#[test]
 fn out_01_a_plan_is_one_write_and_an_id_exists_once() {
     each_store(|store| async move {
         assert!(!store.ledger("u1").await.unwrap().known);

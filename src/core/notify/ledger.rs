@@ -61,6 +61,8 @@ pub enum LedgerChange {
     Put(String, Mark),
     /// Removes a key.
     Remove(String),
+    /// Goes on with a key under another name (ST-13): from, to. Events that are not delivered yet follow.
+    Move(String, String),
 }
 
 impl Ledger {
@@ -74,6 +76,11 @@ impl Ledger {
                 }
                 LedgerChange::Remove(key) => {
                     self.marks.remove(key);
+                }
+                LedgerChange::Move(from, to) => {
+                    if let Some(mark) = self.marks.remove(from) {
+                        self.marks.insert(to.clone(), Mark { origin: Origin::Adopted, ..mark });
+                    }
                 }
             }
         }
@@ -168,8 +175,10 @@ mod tests {
             LedgerChange::Put("a".into(), told(1)),
             LedgerChange::Put("b".into(), told(2)),
             LedgerChange::Remove("a".into()),
+            LedgerChange::Move("b".into(), "c".into()),
+            LedgerChange::Move("nothing".into(), "d".into()),
         ]);
         assert!(ledger.known);
-        assert_eq!(ledger.marks.keys().collect::<Vec<_>>(), ["b"]);
+        assert_eq!(ledger.marks, [("c".to_owned(), Mark { origin: Origin::Adopted, ..told(2) })].into());
     }
 }

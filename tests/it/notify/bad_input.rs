@@ -7,7 +7,7 @@ use crate::support::house::House;
 use crate::support::process::free_port;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn cfg_14_cfg_15_ew_each_bad_thing_is_said_and_the_others_work() {
+async fn p_5_cfg_14_cfg_15_ew_each_bad_thing_is_said_and_the_others_work() {
     let stage = Stage::new("bad").await;
     let mut config = stage.services();
     let closed = free_port();

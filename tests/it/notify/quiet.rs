@@ -59,7 +59,7 @@ impl<S: futures::Stream + Unpin> futures::Stream for Unshared<S> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn obs_01_wrb_06_two_hundred_applications_at_rest_cost_nothing() {
+async fn p_6_obs_01_wrb_06_two_hundred_applications_at_rest_cost_nothing() {
     const APPLICATIONS: usize = 200;
     let (front, calls) = counting_api(ControlPlane::get().await.port()).await;
     let stage = Stage::through("quiet", front.address().port()).await;

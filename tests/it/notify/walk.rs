@@ -6,7 +6,7 @@ use super::stage::*;
 use crate::support::real::{Smtp, SmtpMode};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn dlv_02_wrb_01_st_18_a_failed_sync_is_told_once_by_slack_mail_and_webhook() {
+async fn dlv_02_dlv_13_wrb_01_st_18_a_failed_sync_is_told_once_by_slack_mail_and_webhook() {
     let mut stage = Stage::new("failed").await;
     let mail = Smtp::start(SmtpMode::StartTls, "robot", "mail-secret").await;
     stage.house = stage.house.trusting(&mail.ca());
@@ -104,7 +104,7 @@ async fn imp_05_cut_01_a_first_start_after_upstream_sends_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn lan_06_a_dead_endpoint_delays_nobody() {
+async fn p_4_lan_06_a_dead_endpoint_delays_nobody() {
     let stage = Stage::new("dead").await;
     let hole = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let hole_port = hole.local_addr().expect("its address").port();
