@@ -45,6 +45,7 @@ impl CommitSource {
     /// [`NoCommit`]; a single repository that cannot be reached leaves it open whether it has the commit.
     pub async fn look_up(&self, app: &Application, id: &str) -> Result<Commit, NoCommit> {
         let Some(world) = &self.0 else { return Err(NoCommit::Unknown("there is no Git here".to_owned())) };
+        world.secrets.known(&world.board).await;
         let mut failure = NoCommit::Unknown(format!("no Git repository of the Application is known to have {id}"));
         for source in sources(app, id) {
             match self.one(world, app, source, id).await {

@@ -44,8 +44,9 @@ fn hash(key: &str) -> u64 {
 }
 
 impl Foreign {
-    /// Looks at one version; `before` and `now` are the ledger before and after its evaluation.
-    pub fn look(&self, app: &Application, before: &Ledger, now: &Ledger) {
+    /// Looks at one version; `before` and `now` are the ledger before and after its evaluation. Gives whether there is a
+    /// key that is not familiar.
+    pub fn look(&self, app: &Application, before: &Ledger, now: &Ledger) -> bool {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let annotation = app.annotation(STATE_ANNOTATION).unwrap_or_default();
         let (written, _) = ledger::import(annotation);
@@ -53,7 +54,7 @@ impl Foreign {
         if !known {
             state.familiar.insert(app.key.clone(), HashSet::new());
         }
-        let Some(familiar) = state.familiar.get_mut(&app.key) else { return };
+        let Some(familiar) = state.familiar.get_mut(&app.key) else { return false };
         familiar.extend(before.marks.keys().chain(now.marks.keys()).map(|key| hash(key)));
         let mut news = false;
         for key in written.keys() {
@@ -62,6 +63,7 @@ impl Foreign {
         if news {
             state.found.insert(app.key.clone(), Instant::now());
         }
+        news
     }
 
     /// The Application is gone.

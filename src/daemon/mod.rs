@@ -126,14 +126,15 @@ pub async fn start(
             let (world, stop) = (world.clone(), stop.clone());
             tasks.spawn("image updaters", async move { world.follow_updaters(false, stop).await });
         }
-        let (secrets, board) = (world.secrets.clone(), world.board.clone());
-        let namespace = world.settings.argocd_namespace.clone();
-        if matches!(secrets, world::Secrets::Cluster(..)) {
-            let stop = stop.clone();
-            tasks.spawn("repository secrets", async move { secrets.follow(&namespace, &board, false, stop).await });
-        }
     } else {
         drop(command_receiver);
+    }
+    // Both halves read repositories: messages tell of commits (HLP-01).
+    let (secrets, board) = (world.secrets.clone(), world.board.clone());
+    let namespace = world.settings.argocd_namespace.clone();
+    if matches!(secrets, world::Secrets::Cluster(..)) {
+        let stop = stop.clone();
+        tasks.spawn("repository secrets", async move { secrets.follow(&namespace, &board, false, stop).await });
     }
     match documents {
         Some(documents) => {

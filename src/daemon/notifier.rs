@@ -205,7 +205,9 @@ impl Evaluator {
         }
         let mut after = ledger.clone();
         after.apply(&evaluation.changes);
-        self.foreign.look(app, &ledger, &after);
+        if self.foreign.look(app, &ledger, &after) {
+            self.foreign.report(&self.board);
+        }
         if notify::skip(app).is_none() {
             self.live.set(&app.key, &after, &evaluation.true_keys);
         }

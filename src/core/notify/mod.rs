@@ -338,7 +338,9 @@ impl Pass<'_> {
         let Firing { trigger, condition, once_per, .. } = *firing;
         let Destination { service, recipient } = destination;
         let shown = identity::state_key(once_per, "", trigger, &condition.key, service, recipient);
-        let substitute = if once_per.is_empty() { multi_source_value(self.app) } else { None };
+        // Without `oncePer` there is no value that could be missing: each edge is told (ST-03).
+        let valueless = once_per.is_empty() && condition.once_per.is_some();
+        let substitute = if valueless { multi_source_value(self.app) } else { None };
         let ledger_key = match &substitute {
             Some(value) => format!("{LEDGER_ONLY}{value}:{shown}"),
             None => shown.clone(),

@@ -3,6 +3,8 @@
 
 mod bad_input;
 mod config;
+mod cutover;
+mod files;
 mod kill;
 mod quiet;
 mod stage;
