@@ -143,10 +143,12 @@ pub async fn start(
             let sources = Sources { documents, seen, changed_projects };
             notifications(&mut tasks, &world, &store, &applications, sources, clock).await?;
         }
-        None => world.board.not_needed("configuration"),
+        None => ["configuration", "import"].into_iter().for_each(|condition| world.board.not_needed(condition)),
     }
     if let Some(cluster) = world.cluster.clone().filter(|_| !world.offline()) {
         tasks.spawn("projects", follow_projects(cluster, world.clone(), watched, project_news, stop.clone()));
+    } else {
+        world.board.ready(notifier::PROJECTS_KNOWN);
     }
     world.board.ready("store");
     let (board, metrics) = (world.board.clone(), world.metrics.clone());
@@ -320,25 +322,45 @@ async fn forward(
 /// `--application-namespaces` names (CT-02).
 fn admission(world: &World) -> impl Fn(&AppKey) -> bool + Send + Sync + 'static {
     let own = world.settings.argocd_namespace.clone();
-    let patterns: Vec<_> = world.settings.application_namespaces.iter().map(|p| NamespacePattern::parse(p)).collect();
+    let (patterns, problems) = namespace_patterns(&world.settings.application_namespaces);
+    world.board.problems("application namespaces", problems);
     let offline = world.offline();
     move |key| offline || key.namespace == own || patterns.iter().any(|pattern| pattern.matches(&key.namespace))
+}
+
+/// The patterns of `--application-namespaces`; a broken one matches nothing and is said.
+fn namespace_patterns(texts: &[String]) -> (Vec<NamespacePattern>, Vec<Problem>) {
+    let (mut patterns, mut problems) = (Vec::new(), Vec::new());
+    for text in texts {
+        match NamespacePattern::parse(text) {
+            Ok(pattern) => patterns.push(pattern),
+            Err(error) => problems.push(
+                Problem::error("NamespacePatternInvalid", format!("`{text}`: {error}"))
+                    .in_object("--application-namespaces")
+                    .hint("write globs, or regular expressions inside /…/, separated by commas"),
+            ),
+        }
+    }
+    (patterns, problems)
 }
 
 /// A glob, or a regular expression inside `/…/`.
 enum NamespacePattern {
     Glob(crate::core::image::Glob),
     Regex(regex::Regex),
-    Nothing,
 }
 
 impl NamespacePattern {
-    fn parse(text: &str) -> NamespacePattern {
+    fn parse(text: &str) -> Result<NamespacePattern, String> {
         match text.strip_prefix('/').and_then(|t| t.strip_suffix('/')) {
             Some(expression) => {
-                regex::Regex::new(expression).map_or(NamespacePattern::Nothing, NamespacePattern::Regex)
+                let short = |e: regex::Error| e.to_string().lines().last().unwrap_or_default().to_owned();
+                regex::Regex::new(expression).map(NamespacePattern::Regex).map_err(short)
             }
-            None => crate::core::image::Glob::parse(text).map_or(NamespacePattern::Nothing, NamespacePattern::Glob),
+            None => {
+                let glob = crate::core::image::Glob::parse(text).map(NamespacePattern::Glob);
+                glob.ok_or_else(|| "no glob".to_owned())
+            }
         }
     }
 
@@ -346,7 +368,6 @@ impl NamespacePattern {
         match self {
             NamespacePattern::Glob(glob) => glob.matches(namespace),
             NamespacePattern::Regex(regex) => regex.is_match(namespace),
-            NamespacePattern::Nothing => false,
         }
     }
 }
@@ -422,8 +443,12 @@ async fn follow_projects(
                 let problem = Problem::warning("kubernetes-unavailable", text)
                     .hint("without AppProjects their subscriptions and repository rules are not seen");
                 world.board.problems("projects", vec![problem]);
+                world.board.ready(notifier::PROJECTS_KNOWN);
             }
-            Some(DocumentEvent::Ready | DocumentEvent::Up) => world.board.problems("projects", Vec::new()),
+            Some(DocumentEvent::Ready | DocumentEvent::Up) => {
+                world.board.problems("projects", Vec::new());
+                world.board.ready(notifier::PROJECTS_KNOWN);
+            }
         }
     }
 }
@@ -480,5 +505,30 @@ async fn count_outbox(store: Store, board: status::Board, clock: delivery::Clock
             _ = tokio::time::sleep(std::time::Duration::from_secs(10)) => {}
         }
         tokio::time::sleep(std::time::Duration::from_millis(500)).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ct_02_which_namespaces_are_evaluated() {
+        let texts = ["team-*", "/^(blue|green)-[0-9]+$/", "exact", "/(/"].map(str::to_owned);
+        let (patterns, problems) = namespace_patterns(&texts);
+        for (namespace, admitted) in [
+            ("team-a", true),
+            ("a-team-a", false),
+            ("blue-1", true),
+            ("blue-x", false),
+            ("exact", true),
+            ("exactly", false),
+            ("", false),
+        ] {
+            assert_eq!(patterns.iter().any(|p| p.matches(namespace)), admitted, "{namespace}");
+        }
+        // A broken one is said and harms no other.
+        assert_eq!((patterns.len(), problems.len()), (3, 1));
+        assert!(problems[0].text.starts_with("`/(/`: "), "{}", problems[0]);
     }
 }

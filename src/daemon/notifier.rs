@@ -2,6 +2,7 @@
 //! gives is one durable write; nothing is sent here (notifications.md §9.2).
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -38,6 +39,9 @@ const AGAIN: Duration = Duration::from_millis(250);
 
 /// The list of undefined names is told so long after it has changed, once for all that change it.
 const GATHER: Duration = Duration::from_millis(500);
+
+/// AppProjects were read, or cannot be.
+pub const PROJECTS_KNOWN: &str = "projects";
 
 /// A watched AppProject.
 #[derive(Clone, Debug, Default)]
@@ -275,7 +279,17 @@ impl Evaluator {
 
     fn report_undefined(&self) {
         let compiled = self.rules.borrow().clone();
-        self.board.problems("notifications undefined names", self.undefined.problems(&compiled.notifications));
+        let mut problems = self.undefined.problems(&compiled.notifications);
+        // What the configuration names and no Application is concerned with.
+        let all = compiled.notifications.problems.iter().filter(|problem| problem.names_undefined());
+        let concerned = |problem: &&Problem| {
+            let same =
+                |other: &Problem| other.code == problem.code && other.text.starts_with(&format!("{};", problem.text));
+            !problems.iter().any(same)
+        };
+        let others: Vec<Problem> = all.filter(concerned).cloned().collect();
+        problems.extend(others);
+        self.board.problems("notifications undefined names", problems);
     }
 
     fn gone(&self, app: &AppKey) {
@@ -341,6 +355,10 @@ struct Queue {
     ready: Notify,
     /// Versions for which something slow is needed.
     slow: mpsc::UnboundedSender<Arc<Application>>,
+    /// All Applications of the first list have been pushed.
+    listed: AtomicBool,
+    /// How many versions wait for something slow.
+    waiting: AtomicUsize,
 }
 
 impl Queue {
@@ -361,6 +379,18 @@ impl Queue {
         self.ready.notify_one();
     }
 
+    /// Everything that was there at the start is evaluated once, or waits for something outside: what upstream had told
+    /// is imported (PRB-01).
+    fn note_import(&self) {
+        if !self.listed.load(Ordering::Relaxed) {
+            return;
+        }
+        let versions = self.versions();
+        if versions.is_idle() && versions.busy() <= self.waiting.load(Ordering::Relaxed) {
+            self.evaluator.board.ready("import");
+        }
+    }
+
     /// Evaluates what waits; nothing slow is waited for here.
     async fn work(self: Arc<Self>, progress: Arc<Progress>, stop: CancellationToken) {
         loop {
@@ -379,9 +409,13 @@ impl Queue {
             progress.working();
             match self.evaluator.pass(&app, &Commits::new(), &BTreeSet::new()).await {
                 Ok(wanted) if wanted.is_empty() => self.done(&app.key),
-                // Its receiver ends with this task's process only.
-                _ => drop(self.slow.send(app)),
+                _ => {
+                    self.waiting.fetch_add(1, Ordering::Relaxed);
+                    // Its receiver ends with the whole.
+                    let _ = self.slow.send(app);
+                }
             }
+            self.note_import();
             if self.versions().is_idle() {
                 progress.idle();
             }
@@ -391,6 +425,7 @@ impl Queue {
     async fn patiently(self: Arc<Self>, app: Arc<Application>, stop: CancellationToken) {
         let later = || self.versions().waits(&app.key);
         self.evaluator.patiently(&app, later, &stop).await;
+        self.waiting.fetch_sub(1, Ordering::Relaxed);
         self.done(&app.key);
     }
 }
@@ -421,9 +456,22 @@ pub async fn run(
         _ = stop.cancelled() => return,
         loaded = rules.wait_for(|compiled| compiled.loaded) => if loaded.is_err() { return },
     }
+    // An Application that is first seen without its project would be told of what the project subscribes to as of news.
+    let mut status = evaluator.board.subscribe();
+    tokio::select! {
+        _ = stop.cancelled() => return,
+        known = status.wait_for(|status| status.ready.contains(PROJECTS_KNOWN)) => if known.is_err() { return },
+    }
+    drop(status);
     let (slow, mut slow_versions) = mpsc::unbounded_channel();
-    let queue = Queue { evaluator: evaluator.clone(), versions: Mutex::default(), ready: Notify::new(), slow };
-    let queue = Arc::new(queue);
+    let queue = Arc::new(Queue {
+        evaluator: evaluator.clone(),
+        versions: Mutex::default(),
+        ready: Notify::new(),
+        slow,
+        listed: AtomicBool::new(false),
+        waiting: AtomicUsize::new(0),
+    });
     let mut tasks = tokio::task::JoinSet::new();
     for _ in 0..workers.max(1) {
         tasks.spawn(queue.clone().work(progress.clone(), stop.clone()));
@@ -460,7 +508,10 @@ pub async fn run(
                 None => break,
                 Some(Seen::Version(app)) => pass_on(app),
                 Some(Seen::Gone(key)) => evaluator.gone(&key),
-                Some(Seen::Complete) => {}
+                Some(Seen::Complete) => {
+                queue.listed.store(true, Ordering::Relaxed);
+                queue.note_import();
+            }
             },
             changed = rules.changed() => {
                 if changed.is_err() {

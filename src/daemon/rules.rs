@@ -122,7 +122,10 @@ impl Follower {
             self.keep_good(&mut last_good, &compiled.notifications.good).await;
             self.keep_known(&mut known, &mut compiled.notifications.rules).await;
             self.board.problems("notifications documents", next.remarks());
-            self.board.problems("notifications configuration", compiled.notifications.problems.clone());
+            // Undefined names are told with the Applications concerned (CFG-14).
+            let mut problems = compiled.notifications.problems.clone();
+            problems.retain(|problem| !problem.names_undefined());
+            self.board.problems("notifications configuration", problems);
             tracing::info!(
                 triggers = compiled.notifications.rules.triggers.len(),
                 templates = compiled.notifications.rules.templates.len(),

@@ -213,6 +213,20 @@ fn cfg_01_a_template_with_a_broken_field_keeps_its_last_good_text() {
 }
 
 #[test]
+fn cfg_12_an_unknown_delivery_policy_is_post_and_said() {
+    for (policy, posts, said) in
+        [("Foo", true, true), ("Post", true, false), ("Update", false, false), ("", true, false)]
+    {
+        let template = format!("slack:\n  deliveryPolicy: {policy}\n  groupingKey: k");
+        let notifications = compiled(&[("template.m", &template)]);
+        let slack = notifications.rules.templates["m"].slack.as_ref().unwrap();
+        use crate::core::notify::message::DeliveryPolicy::Post;
+        assert_eq!((slack.delivery_policy == Post, problems(&notifications).len() == 1), (posts, said), "{policy}");
+        assert!(notifications.good.contains_key("template.m"), "{policy}: only a warning");
+    }
+}
+
+#[test]
 fn cfg_16_what_upstream_s_parser_would_reject_is_marked() {
     for (key, text, rejected) in [
         ("trigger.t", "when: 'true'", true),

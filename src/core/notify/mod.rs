@@ -289,6 +289,10 @@ impl Pass<'_> {
             self.evaluation.problems.push(problem);
         }
         if outcome.undetermined {
+            // What may be true is not forgotten either (ST-15).
+            let part = format!("{trigger}:{}:", condition.key);
+            let keys = self.ledger.marks.keys().filter(|key| known::place(key, &part).is_some());
+            self.evaluation.true_keys.extend(keys.cloned());
             return;
         }
         if outcome.result != Some(true) {

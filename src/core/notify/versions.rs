@@ -141,6 +141,11 @@ impl Versions {
     pub fn is_idle(&self) -> bool {
         self.ready.is_empty()
     }
+
+    /// Versions that were taken and are not done.
+    pub fn busy(&self) -> usize {
+        self.waiting.values().filter(|waiting| waiting.busy).count()
+    }
 }
 
 /// Whether two versions are equal in what conditions are mostly about (CT-11).

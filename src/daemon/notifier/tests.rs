@@ -54,6 +54,7 @@ impl Room {
         let (seen, seen_receiver) = mpsc::unbounded_channel();
         let (changed_projects, projects_receiver) = mpsc::unbounded_channel();
         let (board, metrics) = (Board::default(), Arc::new(Metrics::default()));
+        board.ready(PROJECTS_KNOWN);
         let (projects, applications) = (Projects::default(), Applications::default());
         let evaluator = Evaluator {
             rules: receiver,
@@ -264,6 +265,25 @@ async fn prb_03_start_2000_apps_no_writes() {
     let last = room.settled().await;
     assert_eq!(room.annotated.recv().await, Some(last), "the sentinel is the only one");
     assert_eq!(room.store.tally().writes, before.writes + 1, "and its plan the only write");
+    room.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn prb_01_ready_when_all_that_was_there_is_imported() {
+    let store = Store::memory().unwrap();
+    let room = Room::open(store, configuration(DEGRADED), 2);
+    let ready = |room: &Room| room.board.status().ready.contains("import");
+    (0..50).for_each(|n| drop(room.see(app(&format!("app-{n:02}"), "Healthy"))));
+    room.settled().await;
+    assert!(!ready(&room), "the list is not complete");
+    (50..100).for_each(|n| drop(room.see(app(&format!("app-{n:02}"), "Healthy"))));
+    room.seen.send(Seen::Complete).unwrap();
+    let mut status = room.board.subscribe();
+    status.wait_for(|status| status.ready.contains("import")).await.unwrap();
+    for n in 0..100 {
+        assert!(room.store.ledger(&format!("uid-app-{n:02}")).await.unwrap().known, "{n}");
+    }
+    drop(status);
     room.close().await;
 }
 

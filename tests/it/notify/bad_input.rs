@@ -121,7 +121,9 @@ async fn rbac_2_a_config_map_that_may_not_be_read_is_said_and_read_when_it_may()
     let said = |s: &serde_json::Value| {
         House::problems(s, "kubernetes-unavailable").iter().any(|text| text.contains("configmaps"))
     };
-    let waits = |s: &serde_json::Value| s["notReady"] == json!(["configuration"]) && s["applications"]["watched"] == 1;
+    let waits = |s: &serde_json::Value| {
+        s["notReady"] == json!(["configuration", "import"]) && s["applications"]["watched"] == 1
+    };
     stage.house.until("it is said, and nothing else waits", |s| said(s) && waits(s)).await;
     stage.ns.patch(group, "Role", "lynceus", &json!({ "rules": original })).await;
     accepted(&stage, &stage.hook, 1).await;
