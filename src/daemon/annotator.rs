@@ -34,6 +34,8 @@ pub struct Annotator {
     pub store: Store,
     /// The control plane's namespace.
     pub namespace: String,
+    /// Applications of other namespaces are evaluated as well.
+    pub everywhere: bool,
     /// The versions as last seen.
     pub applications: Applications,
     /// For faces.
@@ -140,15 +142,13 @@ impl Annotator {
 
     /// Says at the start that annotations cannot be written (WRB-04); what cannot be asked shows when it is tried.
     async fn ask_permission(&self) {
-        let wanted = Access {
-            verb: "patch",
-            group: "argoproj.io",
-            resource: "applications",
-            namespace: Some(self.namespace.clone()),
-            name: None,
-        };
-        if let Ok(false) = self.cluster.can(&wanted).await {
-            self.denied(format!("not permitted: {wanted}"));
+        let everywhere = self.everywhere.then_some(None);
+        for namespace in std::iter::once(Some(self.namespace.clone())).chain(everywhere) {
+            let (group, resource) = ("argoproj.io", "applications");
+            let wanted = Access { verb: "patch", group, resource, namespace, name: None };
+            if let Ok(false) = self.cluster.can(&wanted).await {
+                return self.denied(format!("not permitted: {wanted}"));
+            }
         }
     }
 

@@ -9,9 +9,6 @@ use crate::core::notify::variables::Commit;
 use crate::core::retry::Retry;
 use crate::core::value::time::Moment;
 
-/// A look-up of one commit may take this long (HLP-04).
-const PATIENCE: std::time::Duration = std::time::Duration::from_secs(10);
-
 /// Looks commits up; without a world (no Git) nothing is known.
 #[derive(Clone, Default)]
 pub struct CommitSource(Option<World>);
@@ -45,7 +42,10 @@ impl CommitSource {
     /// [`NoCommit`]; a single repository that cannot be reached leaves it open whether it has the commit.
     pub async fn look_up(&self, app: &Application, id: &str) -> Result<Commit, NoCommit> {
         let Some(world) = &self.0 else { return Err(NoCommit::Unknown("there is no Git here".to_owned())) };
-        world.secrets.known(&world.board).await;
+        let wait = world.settings.git.commit_wait;
+        if tokio::time::timeout(wait, world.secrets.known(&world.board)).await.is_err() {
+            return Err(NoCommit::Unreachable("Argo CD's repositories are not known yet".to_owned()));
+        }
         let mut failure = NoCommit::Unknown(format!("no Git repository of the Application is known to have {id}"));
         for source in sources(app, id) {
             match self.one(world, app, source, id).await {
@@ -65,7 +65,8 @@ impl CommitSource {
         let local = if world.settings.git.allow_local { LocalGit::Allowed } else { LocalGit::Refused };
         let remote = Remote::new(&source.repo_url, credentials, local).map_err(|e| NoCommit::Unknown(e.to_string()))?;
         let branch = Some(source.target_revision.as_str()).filter(|r| !r.is_empty() && *r != "HEAD");
-        match tokio::time::timeout(PATIENCE, world.git.metadata(&remote, branch, id)).await {
+        let wait = world.settings.git.commit_wait;
+        match tokio::time::timeout(wait, world.git.metadata(&remote, branch, id)).await {
             Ok(Ok(found)) => Ok(Commit {
                 message: found.message,
                 author: found.author,
@@ -77,7 +78,7 @@ impl CommitSource {
             }
             Ok(Err(error)) => Err(NoCommit::Unknown(error.to_string())),
             Err(_) => {
-                let text = format!("{}: no answer within {} s", remote.shown(), PATIENCE.as_secs());
+                let text = format!("{}: no answer within {} s", remote.shown(), wait.as_secs_f64());
                 Err(NoCommit::Unreachable(text))
             }
         }

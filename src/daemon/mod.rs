@@ -256,6 +256,7 @@ async fn notifications(
                 cluster,
                 store: store.clone(),
                 namespace: world.settings.argocd_namespace.clone(),
+                everywhere: !world.settings.application_namespaces.is_empty(),
                 applications: applications.clone(),
                 board: world.board.clone(),
                 metrics: world.metrics.clone(),

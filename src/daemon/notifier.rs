@@ -168,7 +168,8 @@ impl Evaluator {
                     self.board.problems(&about, problems);
                     continue;
                 }
-                Err(text) => tracing::warn!(app = %app.key, "the evaluation is repeated: {text}"),
+                // The same for every Application that waits: one problem.
+                Err(text) => self.board.problems("evaluation", vec![Problem::error("EvaluationWaits", text)]),
             }
             tokio::select! {
                 _ = stop.cancelled() => return,
@@ -176,6 +177,7 @@ impl Evaluator {
             }
         }
         self.board.problems(&about, Vec::new());
+        self.board.problems("evaluation", Vec::new());
     }
 
     /// One evaluation; gives the commits that must be looked up before it can be written. Those in `unreachable` are

@@ -2,7 +2,7 @@
 
 use crate::config::yaml::Node;
 use crate::core::notify::trigger::{Condition, Fault};
-use crate::core::problem::Problem;
+use crate::core::problem::{Problem, Severity};
 
 const CONDITION_FIELDS: &[&str] = &["when", "oncePer", "send", "description", "lynceus"];
 
@@ -16,6 +16,7 @@ pub(super) fn condition(index: usize, node: &Node, problems: &mut Vec<Problem>) 
         return Err(faults);
     }
     problems.extend(node.unknown_fields("a condition", CONDITION_FIELDS));
+    own_settings(node, problems);
     let text = |name: &str| node.field(name).and_then(|n| n.as_text()).map(|t| t.into_owned()).unwrap_or_default();
     let (when, once_per) = (text("when"), text("oncePer"));
     let mut send = Vec::new();
@@ -70,6 +71,34 @@ pub(super) fn condition(index: usize, node: &Node, problems: &mut Vec<Problem>) 
                 });
             }
             Err(faults)
+        }
+    }
+}
+
+/// What may stand in a condition's `lynceus:` block; none of it is followed by this version (§15.1).
+const LATER: &[&str] = &[
+    "identity",
+    "whenStale",
+    "onFirstSight",
+    "onConfigChange",
+    "emptyOncePer",
+    "for",
+    "recovery",
+    "repeat",
+    "group",
+    "severity",
+    "story",
+];
+
+/// Settings that nothing follows are said: whoever wrote them counts on them.
+fn own_settings(condition: &Node, problems: &mut Vec<Problem>) {
+    let Some(block) = condition.field("lynceus") else { return };
+    let unknown = block.unknown_fields("a condition's `lynceus` block", LATER);
+    problems.extend(unknown.into_iter().map(|problem| Problem { severity: Severity::Warning, ..problem }));
+    for entry in block.entries().unwrap_or_default() {
+        if LATER.iter().any(|name| name.eq_ignore_ascii_case(&entry.key)) {
+            let text = format!("`{}` is not followed by this version; the condition works as without it", entry.key);
+            problems.push(entry.at.mark(Problem::warning("SettingPending", text)));
         }
     }
 }

@@ -268,6 +268,8 @@ fn p_8_whatever_is_ignored_is_said() {
         ("trigger.t", "- oncePer: app.metadata.name", "ConditionNeverFires"),
         ("trigger.t", "- when: \"'text'\"", "ConditionNeverFires"),
         ("trigger.t", "- when: 'true'\n  when: 'false'", "YamlDuplicateKey"),
+        ("trigger.t", "- when: 'true'\n  lynceus: {identity: edge}", "SettingPending"),
+        ("trigger.t", "- when: 'true'\n  lynceus: {identty: edge}", "UnknownField"),
         ("trigger.t", "- when: 'true'\n  send: [nowhere]", "TemplateUndefined"),
         ("template.x", "telegram: {text: a}", "UnknownField"),
         ("template.x", "slack: {blocs: '[]'}", "UnknownField"),
