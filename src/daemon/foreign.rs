@@ -50,7 +50,9 @@ impl Foreign {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let annotation = app.annotation(STATE_ANNOTATION).unwrap_or_default();
         let (written, _) = ledger::import(annotation);
-        let known = state.familiar.get(&app.key).is_some_and(|familiar| familiar.len() < FAMILIAR);
+        // A first sight is no news: of this process, or of a new object under an old name.
+        let seen = state.familiar.get(&app.key).is_some_and(|familiar| familiar.len() < FAMILIAR);
+        let known = seen && before.known;
         if !known {
             state.familiar.insert(app.key.clone(), HashSet::new());
         }

@@ -218,6 +218,7 @@ async fn notifications(
         projects: world.projects.clone(),
         argocd_namespace: world.settings.argocd_namespace.clone(),
         commits: CommitSource::of(world.clone()),
+        looks: Arc::new(tokio::sync::Semaphore::new(notifier::LOOKS)),
         board: world.board.clone(),
         metrics: world.metrics.clone(),
         clock,

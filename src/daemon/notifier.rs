@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
-use tokio::sync::{Notify, mpsc, watch};
+use tokio::sync::{Notify, Semaphore, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::annotator::{self, Live};
@@ -42,6 +42,9 @@ const GATHER: Duration = Duration::from_millis(500);
 
 /// AppProjects were read, or cannot be.
 pub const PROJECTS_KNOWN: &str = "projects";
+
+/// So many commits are looked up at once for conditions.
+pub const LOOKS: usize = 16;
 
 /// A watched AppProject.
 #[derive(Clone, Debug, Default)]
@@ -77,6 +80,8 @@ pub struct Evaluator {
     pub argocd_namespace: String,
     /// Commit metadata.
     pub commits: CommitSource,
+    /// How many commits are looked up at once for conditions.
+    pub looks: Arc<Semaphore>,
     /// For faces.
     pub board: Board,
     /// Counters.
@@ -141,21 +146,24 @@ impl Evaluator {
     /// Evaluates one version for which something slow is needed, or that failed: looks up the commits it asks for, and
     /// repeats what fails for outside reasons. What does not depend on a commit that cannot be looked up now is written
     /// meanwhile; the rest waits until that works or a later version is there (HLP-06).
-    async fn patiently(&self, app: &Arc<Application>, later: impl Fn() -> bool, stop: &CancellationToken) {
+    async fn patiently(&self, app: &Arc<Application>, later: impl Fn() -> bool) {
         let (mut wait, mut commits, mut unreachable) = (AGAIN, Commits::new(), BTreeSet::new());
         let about = format!("commits for {}", app.key);
         loop {
             match self.pass(app, &commits, &unreachable).await {
                 Ok(wanted) if wanted.is_empty() && unreachable.is_empty() => break,
                 Ok(wanted) if wanted.is_empty() => {
+                    // The later version asks again, and finds the problem open or over.
                     if later() {
-                        break;
+                        return;
                     }
                     unreachable.clear();
                 }
                 Ok(wanted) => {
                     let mut problems = Vec::new();
                     for id in wanted {
+                        // Whoever waits for its turn does not use up its time.
+                        let _turn = self.looks.acquire().await;
                         match self.commits.look_up(app, &id).await {
                             Ok(commit) => drop(commits.insert(id, Some(commit))),
                             Err(NoCommit::Unknown(_)) => drop(commits.insert(id, None)),
@@ -171,13 +179,10 @@ impl Evaluator {
                 // The same for every Application that waits: one problem.
                 Err(text) => self.board.problems("evaluation", vec![Problem::error("EvaluationWaits", text)]),
             }
-            tokio::select! {
-                _ = stop.cancelled() => return,
-                _ = tokio::time::sleep(wait) => wait = (wait * 2).min(Duration::from_secs(60)),
-            }
+            tokio::time::sleep(wait).await;
+            wait = (wait * 2).min(Duration::from_secs(60));
         }
         self.board.problems(&about, Vec::new());
-        self.board.problems("evaluation", Vec::new());
     }
 
     /// One evaluation; gives the commits that must be looked up before it can be written. Those in `unreachable` are
@@ -352,6 +357,7 @@ fn commit_problem(app: &Application, text: &str) -> Problem {
 /// The versions that wait, and whoever evaluates them.
 struct Queue {
     evaluator: Evaluator,
+    applications: Applications,
     versions: Mutex<Versions>,
     /// Rings once for each version that may be taken.
     ready: Notify,
@@ -378,6 +384,10 @@ impl Queue {
 
     fn done(&self, key: &AppKey) {
         self.versions().done(key);
+        // It went while its last versions waited here.
+        if self.applications.by_key(key).is_none() {
+            self.evaluator.gone(key);
+        }
         self.ready.notify_one();
     }
 
@@ -426,8 +436,13 @@ impl Queue {
 
     async fn patiently(self: Arc<Self>, app: Arc<Application>, stop: CancellationToken) {
         let later = || self.versions().waits(&app.key);
-        self.evaluator.patiently(&app, later, &stop).await;
-        self.waiting.fetch_sub(1, Ordering::Relaxed);
+        tokio::select! {
+            _ = stop.cancelled() => return,
+            () = self.evaluator.patiently(&app, later) => {}
+        }
+        if self.waiting.fetch_sub(1, Ordering::Relaxed) == 1 {
+            self.evaluator.board.problems("evaluation", Vec::new());
+        }
         self.done(&app.key);
     }
 }
@@ -468,6 +483,7 @@ pub async fn run(
     let (slow, mut slow_versions) = mpsc::unbounded_channel();
     let queue = Arc::new(Queue {
         evaluator: evaluator.clone(),
+        applications: applications.clone(),
         versions: Mutex::default(),
         ready: Notify::new(),
         slow,

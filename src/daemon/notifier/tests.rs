@@ -62,6 +62,7 @@ impl Room {
             projects: projects.clone(),
             argocd_namespace: "argocd".into(),
             commits: CommitSource::default(),
+            looks: Arc::new(Semaphore::new(LOOKS)),
             board: board.clone(),
             metrics: metrics.clone(),
             clock: Clock::start(Timestamp::now()),
@@ -221,13 +222,17 @@ async fn poison_object_ct_13_what_cannot_be_evaluated_harms_nobody() {
 #[tokio::test(flavor = "multi_thread")]
 async fn selector_leave_is_not_delete() {
     let room = Room::open(Store::memory().unwrap(), configuration(DEGRADED), 1);
-    let seen = room.see(app("web", "Degraded"));
+    let mut object = app("web", "Degraded");
+    object["metadata"]["annotations"]["notifications.argoproj.io/subscriptions"] = json!("[");
+    let seen = room.see(object);
     room.settled().await;
     let before = room.store.ledger("uid-web").await.unwrap();
-    // Its label is gone, so the watch says that it left; later it is back, unchanged.
+    // Its label is gone, so the watch says that it left; later it is back, unchanged. What was said of it is over.
+    assert!(room.board.status().problems.contains_key("notify argocd/web"));
     room.applications.remove(&seen.key);
     room.seen.send(Seen::Gone(seen.key.clone())).unwrap();
     room.settled().await;
+    assert!(!room.board.status().problems.contains_key("notify argocd/web"));
     assert_eq!(room.store.ledger("uid-web").await.unwrap(), before);
     room.see(app("web", "Degraded"));
     room.settled().await;
