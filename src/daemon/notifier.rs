@@ -1,14 +1,15 @@
 //! The notification half's dispatcher: every observed version of every Application is evaluated in order, and what it
 //! gives is one durable write; nothing is sent here (notifications.md §9.2).
 
+mod queue;
+
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
-use tokio::sync::{Notify, Semaphore, mpsc, watch};
+use tokio::sync::{Semaphore, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::annotator::{self, Live};
@@ -17,7 +18,7 @@ use super::delivery::{Clock, Rendered, Unrendered};
 use super::foreign::Foreign;
 use super::metrics::Metrics;
 use super::rules::Compiled;
-use super::status::{Board, Progress};
+use super::status::Board;
 use super::undefined::Undefined;
 use super::watcher::{Applications, Seen};
 use crate::adapters::store::{Plan, Store};
@@ -25,11 +26,12 @@ use crate::core::application::{AppKey, Application};
 use crate::core::notify::catalog::{self, Topic};
 use crate::core::notify::row::Row;
 use crate::core::notify::variables::{Commits, Facts};
-use crate::core::notify::versions::Versions;
 use crate::core::notify::{self, Evaluation, Inherited, identity};
 use crate::core::problem::Problem;
 use crate::core::value::time::Moment;
 use crate::core::value::{Map, MapKind, Value};
+
+use queue::Queue;
 
 /// Conditions that read the clock are evaluated again this often (EXP-04).
 const CLOCK: Duration = Duration::from_secs(60);
@@ -354,99 +356,6 @@ fn commit_problem(app: &Application, text: &str) -> Problem {
         .hint("messages go out with a placeholder; conditions that read it wait or are false")
 }
 
-/// The versions that wait, and whoever evaluates them.
-struct Queue {
-    evaluator: Evaluator,
-    applications: Applications,
-    versions: Mutex<Versions>,
-    /// Rings once for each version that may be taken.
-    ready: Notify,
-    /// Versions for which something slow is needed.
-    slow: mpsc::UnboundedSender<Arc<Application>>,
-    /// All Applications of the first list have been pushed.
-    listed: AtomicBool,
-    /// How many versions wait for something slow.
-    waiting: AtomicUsize,
-}
-
-impl Queue {
-    fn versions(&self) -> MutexGuard<'_, Versions> {
-        self.versions.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn push(&self, app: Arc<Application>) {
-        let merged = self.versions().push(app);
-        if merged > 0 {
-            self.evaluator.metrics.versions_merged(merged);
-        }
-        self.ready.notify_one();
-    }
-
-    fn done(&self, key: &AppKey) {
-        self.versions().done(key);
-        // It went while its last versions waited here.
-        if self.applications.by_key(key).is_none() {
-            self.evaluator.gone(key);
-        }
-        self.ready.notify_one();
-    }
-
-    /// Everything that was there at the start is evaluated once, or waits for something outside: what upstream had told
-    /// is imported (PRB-01).
-    fn note_import(&self) {
-        if !self.listed.load(Ordering::Relaxed) {
-            return;
-        }
-        let versions = self.versions();
-        if versions.is_idle() && versions.busy() <= self.waiting.load(Ordering::Relaxed) {
-            self.evaluator.board.ready("import");
-        }
-    }
-
-    /// Evaluates what waits; nothing slow is waited for here.
-    async fn work(self: Arc<Self>, progress: Arc<Progress>, stop: CancellationToken) {
-        loop {
-            let taken = self.versions().take();
-            let Some(app) = taken else {
-                tokio::select! {
-                    _ = stop.cancelled() => return,
-                    _ = self.ready.notified() => continue,
-                }
-            };
-            if stop.is_cancelled() {
-                return;
-            }
-            // One ring may stand for several versions.
-            self.ready.notify_one();
-            progress.working();
-            match self.evaluator.pass(&app, &Commits::new(), &BTreeSet::new()).await {
-                Ok(wanted) if wanted.is_empty() => self.done(&app.key),
-                _ => {
-                    self.waiting.fetch_add(1, Ordering::Relaxed);
-                    // Its receiver ends with the whole.
-                    let _ = self.slow.send(app);
-                }
-            }
-            self.note_import();
-            if self.versions().is_idle() {
-                progress.idle();
-            }
-        }
-    }
-
-    async fn patiently(self: Arc<Self>, app: Arc<Application>, stop: CancellationToken) {
-        let later = || self.versions().waits(&app.key);
-        tokio::select! {
-            _ = stop.cancelled() => return,
-            () = self.evaluator.patiently(&app, later) => {}
-        }
-        if self.waiting.fetch_sub(1, Ordering::Relaxed) == 1 {
-            self.evaluator.board.problems("evaluation", Vec::new());
-        }
-        self.done(&app.key);
-    }
-}
-
 /// What a run listens to.
 pub struct Inputs {
     /// Versions as they are observed.
@@ -481,15 +390,7 @@ pub async fn run(
     }
     drop(status);
     let (slow, mut slow_versions) = mpsc::unbounded_channel();
-    let queue = Arc::new(Queue {
-        evaluator: evaluator.clone(),
-        applications: applications.clone(),
-        versions: Mutex::default(),
-        ready: Notify::new(),
-        slow,
-        listed: AtomicBool::new(false),
-        waiting: AtomicUsize::new(0),
-    });
+    let queue = Arc::new(Queue::new(evaluator.clone(), applications.clone(), slow));
     let mut tasks = tokio::task::JoinSet::new();
     for _ in 0..workers.max(1) {
         tasks.spawn(queue.clone().work(progress.clone(), stop.clone()));
@@ -527,8 +428,7 @@ pub async fn run(
                 Some(Seen::Version(app)) => pass_on(app),
                 Some(Seen::Gone(key)) => evaluator.gone(&key),
                 Some(Seen::Complete) => {
-                queue.listed.store(true, Ordering::Relaxed);
-                queue.note_import();
+                queue.complete();
             }
             },
             changed = rules.changed() => {

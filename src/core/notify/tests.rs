@@ -1,6 +1,8 @@
 //! Scripted sequences of Application versions: what each plans and what the ledger holds afterwards (notifications.md
 //! §9.2, §9.3, §10.2).
 
+mod edits;
+mod import;
 mod vectors;
 
 use serde_json::{Value as Json, json};
@@ -374,74 +376,6 @@ fn ct_06_without_subscribers_nothing_is_evaluated() {
 }
 
 #[test]
-fn st_12_keys_of_a_removed_trigger_go_after_a_day() {
-    let mut s = Script::new(&[(FAILED, REVISION), (DEGRADED, "")], &[("on-x.slack", "a")]);
-    let mut status = operation("Failed", "v");
-    status["health"] = json!({"status": "Degraded"});
-    assert_eq!(s.see(status.clone()).len(), 2);
-    let before = s.ledger.marks.clone();
-    let taken = s.rules.triggers.remove("on-x").expect("it was there");
-    s.configured();
-    s.later = known::REMOVED_KEPT - 2;
-    s.see(status.clone());
-    assert_eq!(s.ledger.marks, before, "a day is not over");
-    // It comes back in time: nothing is told again.
-    s.rules.triggers.insert("on-x".into(), taken);
-    s.configured();
-    assert_eq!(s.see(status.clone()), NONE);
-    s.rules.triggers.clear();
-    s.configured();
-    s.later += known::REMOVED_KEPT;
-    s.see(status);
-    assert_eq!(s.ledger.marks, BTreeMap::new());
-}
-
-#[test]
-fn st_13_events_that_are_not_delivered_follow_the_edit() {
-    let mut s = Script::new(&[(DEGRADED, "")], &[("on-x.slack", "a")]);
-    s.see(health("Degraded"));
-    let before = s.last.rows[0].state_key.clone();
-    s.edit(&[("app.status.health.status in ['Degraded']", "")]);
-    assert_eq!(s.see(health("Degraded")), NONE);
-    let now = format!("on-x:{}:slack:a", s.rules.triggers["on-x"].conditions[0].key);
-    assert_eq!(s.last.changes, [LedgerChange::Move(before, now)]);
-    s.see(health("Degraded"));
-    assert_eq!(s.last.changes, []);
-}
-
-#[test]
-fn st_13_an_imported_key_of_a_former_form_counts_too() {
-    let mut s = Script::new(&[(DEGRADED, "")], &[("on-x.slack", "a")]);
-    let key = format!("on-x:{}:slack:a", s.rules.triggers["on-x"].conditions[0].key);
-    s.edit(&[("app.status.health.status  ==  'Degraded'", "")]);
-    s = s.import(&json!({ key: 1 }).to_string());
-    assert_eq!(s.see(health("Degraded")), NONE);
-    assert_eq!(s.keys(), ["on-x:[0].#:slack:a"]);
-}
-
-#[test]
-fn sub_10_what_only_the_fixed_look_up_gives_is_adopted_at_the_very_first_start() {
-    let key = |name: &str| format!("notifications.argoproj.io/subscribe.{name}");
-    let found = BTreeMap::from([(key("on-x.slack"), "new;both".to_owned()), (key("on-x.hook"), String::new())]);
-    let upstream = BTreeMap::from([(key("on-x.slack"), "both".to_owned())]);
-    let subject = |adopt: bool| {
-        let mut s = Script::new(&[(DEGRADED, ""), (FAILED, REVISION)], &[("on-x.slack", "own")]);
-        (s.project, s.upstream, s.adopt) = (Some(found.clone()), Some(upstream.clone()), adopt);
-        s
-    };
-    assert_eq!(subject(false).see(health("Degraded")), ["slack:own", "hook:", "slack:new", "slack:both"]);
-    let mut s = subject(true);
-    assert_eq!(s.see(health("Degraded")), ["slack:own", "slack:both"]);
-    let adopted = s.ledger.marks.values().filter(|mark| mark.origin == Origin::Adopted && mark.told).count();
-    assert_eq!(adopted, 2);
-    // From now on it is told like everything else.
-    assert_eq!(s.see(health("Degraded")), NONE);
-    s.see(health("Healthy"));
-    assert_eq!(s.see(health("Degraded")).len(), 4);
-    assert_eq!(s.see(operation("Failed", "v")).len(), 4);
-}
-
-#[test]
 fn p_7_a_hundred_runs_give_the_same() {
     let run = |seed: usize| {
         let mut s = Script::new(&[("true", "app.metadata.name"), (DEGRADED, "")], &[]);
@@ -617,66 +551,6 @@ fn ct_05_a_skipped_version_leaves_the_state() {
     assert_eq!(s.see(stale), NONE);
     assert!(s.last.changes.is_empty());
     assert_eq!(s.see(operation("Failed", "v")), NONE, "it never was false");
-}
-
-#[test]
-fn imp_01_imp_05_what_upstream_told_is_told() {
-    let mut s = Script::new(&[(FAILED, REVISION), (DEGRADED, "")], &[("on-x.slack", "a;b")]);
-    let keys: Vec<String> = s.rules.triggers["on-x"].conditions.iter().map(|c| c.key.clone()).collect();
-    let state = json!({
-        format!("v:on-x:{}:slack:a", keys[0]): 1, format!("v:on-x:{}:slack:b", keys[0]): 2,
-        format!("on-x:{}:slack:a", keys[1]): 3, "foreign:key": 4,
-    });
-    s = s.import(&state.to_string());
-    let mut status = operation("Failed", "v");
-    status["health"] = json!({"status": "Degraded"});
-    // `b` was never told of the second condition.
-    assert_eq!(s.see(status.clone()), ["slack:b"]);
-    assert_eq!(s.see(status.clone()), NONE);
-    assert!(s.ledger.marks.contains_key("foreign:key"), "IMP-04: carried along");
-    status["operationState"]["syncResult"]["revision"] = json!("w");
-    assert_eq!(s.see(status), ["slack:a", "slack:b"]);
-}
-
-#[test]
-fn imp_01_a_skipped_first_version_is_imported_all_the_same() {
-    let mut s = Script::new(&[(FAILED, REVISION)], &[("on-x.slack", "a")]);
-    let key = s.rules.triggers["on-x"].conditions[0].key.clone();
-    s = s.import(&json!({format!("v:on-x:{key}:slack:a"): 1}).to_string());
-    let mut stale = operation("Failed", "v");
-    stale["reconciledAt"] = json!("2026-05-01T11:00:00Z");
-    assert_eq!(s.see(stale), NONE);
-    // Somebody wipes it before the next version.
-    s.object["metadata"]["annotations"] = json!({"notifications.argoproj.io/subscribe.on-x.slack": "a"});
-    assert_eq!(s.see(operation("Failed", "v")), NONE);
-}
-
-#[test]
-fn imp_02_an_unreadable_annotation_is_said_and_empty() {
-    let mut s = Script::new(&[(DEGRADED, "")], &[("on-x.slack", "a")]).import("{");
-    assert_eq!(s.see(health("Degraded")), ["slack:a"]);
-    assert_eq!(s.problem_codes(), ["StateAnnotationUnreadable"]);
-}
-
-#[test]
-fn imp_03_an_imported_plain_key_stands_for_the_revisions_of_now() {
-    let mut s = Script::new(&[(FAILED, REVISION)], &[("on-x.slack", "a;b")]);
-    s.object["spec"]["sources"] = json!([{"repoURL": "a"}, {"repoURL": "b"}]);
-    let key = s.rules.triggers["on-x"].conditions[0].key.clone();
-    s = s.import(&json!({format!("on-x:{key}:slack:a"): 1}).to_string());
-    assert_eq!(s.see(multi("Failed", &["1", "2"], EARLY)), ["slack:b"]);
-    assert_eq!(s.see(multi("Failed", &["1", "2"], EARLY)), NONE);
-    assert_eq!(s.see(multi("Failed", &["1", "3"], EARLY)), ["slack:a", "slack:b"]);
-}
-
-#[test]
-fn imp_04_a_known_ledger_does_not_read_the_annotation() {
-    let mut s = Script::new(&[(DEGRADED, "")], &[("on-x.slack", "a")]);
-    s.see(health("Healthy"));
-    s.ledger.known = true;
-    let key = s.rules.triggers["on-x"].conditions[0].key.clone();
-    s = s.import(&json!({format!("on-x:{key}:slack:a"): 1}).to_string());
-    assert_eq!(s.see(health("Degraded")), ["slack:a"]);
 }
 
 #[test]
