@@ -29,6 +29,7 @@ pub mod credentials;
 pub mod delivery;
 pub mod follower;
 pub mod foreign;
+mod gone;
 pub mod metrics;
 pub mod notifier;
 pub mod offline;
@@ -250,7 +251,8 @@ async fn notifications(
     tasks.spawn("told", forward(told_receiver, annotate, stop.clone()));
     let admission = admission::admission(world);
     let workers = world.settings.processors;
-    let inputs = notifier::Inputs { seen, projects: changed_projects, applications: applications.clone() };
+    let selective = !world.settings.label_selector.is_empty();
+    let inputs = notifier::Inputs { seen, projects: changed_projects, applications: applications.clone(), selective };
     tasks.spawn("evaluate", notifier::run(evaluator, inputs, admission, workers, stop.clone()));
     match world.cluster.clone().filter(|_| world.settings.write_state_annotation && !world.offline()) {
         Some(cluster) if !world.settings.dry_run => {

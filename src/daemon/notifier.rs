@@ -16,6 +16,7 @@ use super::annotator::{self, Live};
 use super::commits::{CommitSource, NoCommit};
 use super::delivery::{Clock, Rendered, Unrendered};
 use super::foreign::Foreign;
+use super::gone;
 use super::metrics::Metrics;
 use super::rules::Compiled;
 use super::status::Board;
@@ -35,6 +36,9 @@ use queue::Queue;
 
 /// Conditions that read the clock are evaluated again this often (EXP-04).
 const CLOCK: Duration = Duration::from_secs(60);
+
+/// How often ledgers of deleted Applications are looked for.
+const SWEEP: Duration = Duration::from_secs(3600);
 
 /// The first wait after a version could not be evaluated; doubles to a minute.
 const AGAIN: Duration = Duration::from_millis(250);
@@ -102,6 +106,11 @@ pub struct Evaluator {
     pub first_start: Option<Timestamp>,
     /// Told the Application whose annotation may have to follow.
     pub annotate: mpsc::UnboundedSender<AppKey>,
+}
+
+/// What an Application's ledger is kept under.
+fn uid(app: &Application) -> String {
+    if app.uid.is_empty() { app.key.to_string() } else { app.uid.clone() }
 }
 
 /// The zone that `time.Now` and `date` show: `TZ` of the process, UTC if unset.
@@ -196,7 +205,7 @@ impl Evaluator {
         unreachable: &BTreeSet<String>,
     ) -> Result<Vec<String>, String> {
         let compiled = self.rules.borrow().clone();
-        let uid = if app.uid.is_empty() { app.key.to_string() } else { app.uid.clone() };
+        let uid = uid(app);
         let ledger = self.store.ledger(&uid).await.map_err(|e| e.to_string())?;
         let project = self.project(app, &app.project);
         let upstream = self.project_in(&app.key.namespace, &app.project);
@@ -364,6 +373,8 @@ pub struct Inputs {
     pub projects: mpsc::UnboundedReceiver<String>,
     /// All Applications as last seen.
     pub applications: Applications,
+    /// A label selector hides some: who is not seen may still be there.
+    pub selective: bool,
 }
 
 /// Evaluates versions with so many workers: in order for each Application, in parallel across Applications. Nothing is
@@ -375,7 +386,10 @@ pub async fn run(
     workers: usize,
     stop: CancellationToken,
 ) {
-    let Inputs { mut seen, mut projects, applications } = inputs;
+    let Inputs { mut seen, mut projects, applications, selective } = inputs;
+    let mut sweep = tokio::time::interval(SWEEP);
+    sweep.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut complete = false;
     let progress = evaluator.board.stage("evaluate");
     let mut rules = evaluator.rules.clone();
     tokio::select! {
@@ -428,9 +442,16 @@ pub async fn run(
                 Some(Seen::Version(app)) => pass_on(app),
                 Some(Seen::Gone(key)) => evaluator.gone(&key),
                 Some(Seen::Complete) => {
-                queue.complete();
-            }
+                    queue.complete();
+                    complete = true;
+                }
             },
+            _ = sweep.tick(), if complete && !selective => {
+                let uids = applications.all().iter().map(|app| uid(app)).collect();
+                if let Err(error) = gone::sweep(&evaluator.store, &uids, evaluator.clock.now()).await {
+                    tracing::warn!("ledgers of deleted Applications stay: {error}");
+                }
+            }
             changed = rules.changed() => {
                 if changed.is_err() {
                     break;

@@ -87,17 +87,21 @@ impl Ledger {
     }
 }
 
-/// Reads the state annotation: unparsable JSON is an empty ledger and `false`; one value that is no integer drops that
-/// entry only (IMP-02).
-pub fn import(annotation: &str) -> (BTreeMap<String, Mark>, bool) {
+/// Reads the state annotation; gives what is wrong with it as well: unparsable JSON is an empty ledger, a value that is
+/// no integer drops that entry only (IMP-02).
+pub fn import(annotation: &str) -> (BTreeMap<String, Mark>, Option<String>) {
     let Ok(serde_json::Value::Object(entries)) = serde_json::from_str(annotation) else {
-        return (BTreeMap::new(), annotation.is_empty());
+        let wrong = (!annotation.is_empty()).then(|| "the state annotation is no JSON object".to_owned());
+        return (BTreeMap::new(), wrong);
     };
-    let marks = entries
+    let all = entries.len();
+    let marks: BTreeMap<String, Mark> = entries
         .into_iter()
         .filter_map(|(key, value)| Some((key, Mark { origin: Origin::Import, at: value.as_i64()?, told: true })))
         .collect();
-    (marks, true)
+    let dropped = all - marks.len();
+    let wrong = (dropped > 0).then(|| format!("{dropped} entries of the state annotation hold no integer"));
+    (marks, wrong)
 }
 
 /// The most entries the annotation holds (WRB-03).
@@ -150,11 +154,12 @@ mod tests {
 
     #[test]
     fn imp_01_imp_02_import_keeps_what_is_good() {
-        let (marks, readable) = import(r#"{"a:b":5,"c":"x","d":1.5,"\u003cnil\u003e:e":7}"#);
-        assert!(readable);
+        let (marks, wrong) = import(r#"{"a:b":5,"c":"x","d":1.5,"\u003cnil\u003e:e":7}"#);
+        assert!(wrong.is_some_and(|text| text.starts_with("2 entries")));
         assert_eq!(marks.keys().collect::<Vec<_>>(), ["<nil>:e", "a:b"]);
-        for (text, readable) in [("", true), ("{}", true), ("[1]", false), ("{", false)] {
-            assert_eq!(import(text), (BTreeMap::new(), readable), "{text}");
+        for (text, good) in [("", true), ("{}", true), ("[1]", false), ("{", false)] {
+            let (marks, wrong) = import(text);
+            assert_eq!((marks.len(), wrong.is_none()), (0, good), "{text}");
         }
     }
 

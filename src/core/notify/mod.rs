@@ -214,13 +214,11 @@ impl Pass<'_> {
             return;
         }
         let Some(text) = self.app.annotation(STATE_ANNOTATION) else { return };
-        let (marks, readable) = ledger::import(text);
-        if !readable {
-            let problem = Problem::warning("StateAnnotationUnreadable", "the state annotation is no JSON object")
-                .in_object(self.app.label())
-                .at_key(STATE_ANNOTATION);
-            self.evaluation.problems.push(problem);
-        }
+        let (marks, wrong) = ledger::import(text);
+        self.evaluation.problems.extend(wrong.map(|text| {
+            let problem = Problem::warning("StateAnnotationUnreadable", text).in_object(self.app.label());
+            problem.at_key(STATE_ANNOTATION)
+        }));
         for (key, mark) in marks {
             self.change(LedgerChange::Put(key, mark));
         }

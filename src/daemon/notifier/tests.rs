@@ -74,7 +74,12 @@ impl Room {
             annotate,
         };
         let stop = CancellationToken::new();
-        let inputs = Inputs { seen: seen_receiver, projects: projects_receiver, applications: applications.clone() };
+        let inputs = Inputs {
+            seen: seen_receiver,
+            projects: projects_receiver,
+            applications: applications.clone(),
+            selective: false,
+        };
         let task = tokio::spawn(run(evaluator, inputs, |_| true, workers, stop.clone()));
         let versions = AtomicI64::new(0);
         let _changed_projects = changed_projects;
