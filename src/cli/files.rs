@@ -35,7 +35,7 @@ pub fn text(path: &str) -> Result<String, Unreadable> {
 
 /// The entries of the notifications' ConfigMap.
 pub fn config_map(path: &str, name: &str) -> Result<BTreeMap<String, String>, Unreadable> {
-    documents::config_map(&text(path)?, name).map_err(|p| Unreadable::file(path, p))
+    documents::config_map(&text(path)?, name).map(|found| said(path, found)).map_err(|p| Unreadable::file(path, p))
 }
 
 /// The entries of the notifications' Secret; `:empty` has none.
@@ -43,7 +43,15 @@ pub fn secret(path: &str, name: &str) -> Result<BTreeMap<String, Secret>, Unread
     if path == ":empty" {
         return Ok(BTreeMap::new());
     }
-    documents::secret(&text(path)?, name).map_err(|p| Unreadable::file(path, p))
+    documents::secret(&text(path)?, name).map(|found| said(path, found)).map_err(|p| Unreadable::file(path, p))
+}
+
+/// What is not readable in the file is said beside the result.
+fn said<V>(path: &str, found: documents::Entries<V>) -> BTreeMap<String, V> {
+    for problem in found.problems {
+        eprintln!("{}", problem.in_object(path));
+    }
+    found.entries
 }
 
 /// The one Application of a file.

@@ -143,7 +143,7 @@ impl Found {
             }
             let used = secret.clone().unwrap_or_else(|| stand_ins(&entries));
             let unknown = secret.is_none().then(|| used.keys().cloned().collect::<Vec<_>>());
-            let documents = Documents { config: Some(entries), secret: Some(used) };
+            let documents = Documents { config: Some(entries), secret: Some(used), ..Documents::default() };
             let result = rules::compile(&documents, &BTreeMap::new(), Default::default());
             let found = result.notifications.problems.iter().cloned();
             let found = found.chain(unknown.and_then(|keys| without_secret(&keys)));
@@ -248,9 +248,8 @@ fn subscriptions(annotations: &BTreeMap<String, String>, compiled: Option<&rules
                 let problem = notifications.undefined_trigger(trigger);
                 names.push(if given { problem } else { without_config_map(problem) });
             }
-            let services = destinations.iter().map(|to| &to.service).filter(|_| given);
-            let undefined = services.filter(|name| !notifications.services.contains_key(*name));
-            names.extend(undefined.map(|name| notifications.undefined_service(name)));
+            let undefined = destinations.iter().filter(|to| given && !notifications.services.contains_key(&to.service));
+            names.extend(undefined.map(|to| notifications.undefined_service(&to.service, &to.recipient)));
         }
         problems.extend(names.into_iter().map(|problem| problem.at_key(key.as_str())));
     }

@@ -77,6 +77,7 @@ impl Source {
             Some(path) => Documents {
                 config: Some(files::config_map(path, &self.config_map_name)?),
                 secret: Some(files::secret(&self.secret, &self.secret_name)?),
+                problems: Vec::new(),
             },
             None => self.read_cluster()?,
         };
@@ -93,6 +94,7 @@ impl Source {
             Ok(Documents {
                 config: config.map_err(|e| unreadable(e.to_string()))?.map(|found| found.data),
                 secret: secret.map_err(|e| unreadable(e.to_string()))?.map(|found| found.data),
+                problems: Vec::new(),
             })
         })
     }

@@ -45,9 +45,9 @@ pub fn run(args: &SendArgs) -> u8 {
     }
     let destinations: Vec<(&str, &str)> =
         args.recipient.iter().map(|to| to.split_once(':').unwrap_or((to, ""))).collect();
-    for (service, _) in &destinations {
+    for (service, recipient) in &destinations {
         if !compiled.notifications.services.contains_key(*service) {
-            return fail(4, compiled.notifications.undefined_service(service));
+            return fail(4, compiled.notifications.undefined_service(service, recipient));
         }
     }
     let runtime = match super::runtime() {

@@ -210,6 +210,7 @@ fn rows(
         }
         if outcome.result == Some(true)
             && outcome.once_per.is_empty()
+            && condition.once_per.is_some()
             && let Some(value) = multi_source_value(app)
         {
             row["ledgerValue"] = json!(value);

@@ -13,7 +13,7 @@ use crate::adapters::http::{Gate, Http};
 use crate::adapters::registry::{Options, Registries};
 use crate::adapters::store::Store;
 use crate::config::registries;
-use crate::config::settings::{ClusterAccess, CommitPer, Settings, Source};
+use crate::config::settings::{ClusterAccess, CommitPer, Settings, Source, duration};
 use crate::core::problem::Problem;
 use crate::daemon::status::Board;
 use crate::daemon::trust;
@@ -98,6 +98,9 @@ pub struct WorldArgs {
     /// How many commits a push carries.
     #[arg(long, value_enum, env = "LYNCEUS_GIT_COMMIT_PER", help_heading = "Git")]
     pub git_commit_per: Option<PerArg>,
+    /// How long a message or a condition waits for what a commit says.
+    #[arg(long, env = "LYNCEUS_COMMIT_WAIT", value_name = "DURATION", help_heading = "Git")]
+    pub commit_wait: Option<String>,
 }
 
 /// Variables that upstream's manifests set; unreadable values give a warning and the default.
@@ -183,6 +186,12 @@ impl WorldArgs {
         }
         if self.git_commit_per == Some(PerArg::Push) {
             git.commit_per = CommitPer::Push;
+        }
+        if let Some(text) = &self.commit_wait {
+            let nanoseconds = duration(text).map_err(|e| format!("--commit-wait: {e}"))?;
+            let wait = u64::try_from(nanoseconds).ok().filter(|wait| *wait > 0);
+            let wait = wait.ok_or_else(|| format!("--commit-wait {text}: write a time above zero, as 10s"))?;
+            git.commit_wait = std::time::Duration::from_nanos(wait);
         }
         Ok(())
     }

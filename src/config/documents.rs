@@ -71,16 +71,40 @@ pub fn all(text: &str) -> Result<Vec<Json>, Problem> {
     Ok(found)
 }
 
+/// The entries of one document of a file.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Entries<V> {
+    /// By key.
+    pub entries: BTreeMap<String, V>,
+    /// What else in the file, or in the document, is not readable.
+    pub problems: Vec<Problem>,
+}
+
 /// The entries of the ConfigMap among a text's documents: the one of this name, else the only one.
-pub fn config_map(text: &str, name: &str) -> Result<BTreeMap<String, String>, Problem> {
-    let object = one(text, "ConfigMap", name)?;
-    let Some(entries) = object["data"].as_object() else { return Ok(BTreeMap::new()) };
-    Ok(entries.iter().map(|(key, value)| (key.clone(), plain(value))).collect())
+///
+/// # Errors
+/// If it is not there; where a document is not readable, that is the reason given.
+pub fn config_map(text: &str, name: &str) -> Result<Entries<String>, Problem> {
+    let (object, problems) = one(text, "ConfigMap", name)?;
+    let entries = object["data"].as_object().into_iter().flatten();
+    Ok(Entries { entries: entries.map(|(key, value)| (key.clone(), plain(value))).collect(), problems })
 }
 
 /// The entries of the Secret among a text's documents, likewise. `stringData` wins over `data`.
-pub fn secret(text: &str, name: &str) -> Result<BTreeMap<String, Secret>, Problem> {
-    Ok(secret_entries(&one(text, "Secret", name)?).into_iter().map(|(k, v)| (k, Secret::new(v))).collect())
+///
+/// # Errors
+/// As [`config_map`].
+pub fn secret(text: &str, name: &str) -> Result<Entries<Secret>, Problem> {
+    let (object, mut problems) = one(text, "Secret", name)?;
+    let entries: BTreeMap<String, Secret> =
+        secret_entries(&object).into_iter().map(|(key, value)| (key, Secret::new(value))).collect();
+    let given = object["data"].as_object().into_iter().flatten().map(|(key, _)| key);
+    let lost = given.filter(|key| !entries.contains_key(*key));
+    problems.extend(lost.map(|key| {
+        let problem = Problem::error("SecretValueInvalid", "not base64; the value is left out").at_key(key.as_str());
+        problem.hint("plain texts are written below stringData")
+    }));
+    Ok(Entries { entries, problems })
 }
 
 /// The entries of a Secret object. A value of `data` that is no base64 is left out.
@@ -98,13 +122,20 @@ pub fn secret_entries(object: &Json) -> BTreeMap<String, Vec<u8>> {
     entries
 }
 
-fn one(text: &str, kind: &str, name: &str) -> Result<Json, Problem> {
-    let mut candidates: Vec<Json> = all(text)?.into_iter().filter(|d| d["kind"].as_str() == Some(kind)).collect();
+fn one(text: &str, kind: &str, name: &str) -> Result<(Json, Vec<Problem>), Problem> {
+    let (documents, problems) = each(text);
+    let mut candidates: Vec<Json> = documents.into_iter().filter(|d| d["kind"].as_str() == Some(kind)).collect();
     if let Some(at) = candidates.iter().position(|d| d["metadata"]["name"].as_str() == Some(name)) {
-        return Ok(candidates.swap_remove(at));
+        return Ok((candidates.swap_remove(at), problems));
+    }
+    if candidates.len() == 1 && problems.is_empty() {
+        return Ok((candidates.remove(0), problems));
+    }
+    // The document that is not readable may be the one that is meant.
+    if let Some(problem) = problems.into_iter().next() {
+        return Err(problem);
     }
     match candidates.len() {
-        1 => Ok(candidates.remove(0)),
         0 => Err(Problem::error("DocumentMissing", format!("the file holds no {kind}"))),
         n => Err(Problem::error("DocumentMissing", format!("the file holds {n} {kind}s and none is called {name}"))),
     }
@@ -132,16 +163,41 @@ mod tests {
     fn section_20_documents_of_a_file() {
         let text = "kind: ConfigMap\nmetadata: {name: a}\ndata: {k: v}\n---\nkind: List\nitems:\n- kind: ConfigMap\n  metadata: {name: b}\n  data: {n: 5}\n---\nkind: Secret\nmetadata: {name: s}\ndata: {t: aGk=, bad: '%'}\nstringData: {u: x}\n";
         assert_eq!(all(text).unwrap().len(), 3);
-        assert_eq!(config_map(text, "a").unwrap()["k"], "v");
-        assert_eq!(config_map(text, "b").unwrap()["n"], "5");
+        assert_eq!(config_map(text, "a").unwrap().entries["k"], "v");
+        assert_eq!(config_map(text, "b").unwrap().entries["n"], "5");
         assert!(config_map(text, "c").is_err());
-        let secrets = secret_entries(&one(text, "Secret", "other").unwrap());
+        let secrets = secret_entries(&one(text, "Secret", "other").unwrap().0);
         assert_eq!(secrets["t"], b"hi");
         assert_eq!(secrets["u"], b"x");
         assert!(!secrets.contains_key("bad"));
+        let found = secret(text, "s").unwrap();
+        assert_eq!(found.entries.len(), 2);
+        let codes: Vec<(&str, &str)> = found.problems.iter().map(|p| (p.code, p.key.as_str())).collect();
+        assert_eq!(codes, [("SecretValueInvalid", "bad")]);
         assert_eq!(each(text), (all(text).unwrap(), Vec::new()));
         let problem = all("a: [1\nb: 2").unwrap_err();
         assert!(problem.line.is_some(), "{problem}");
+    }
+
+    #[test]
+    fn a_broken_document_beside_the_one_that_is_meant_costs_it_nothing() {
+        let good = "kind: ConfigMap\nmetadata: {name: a}\ndata: {k: v}\n";
+        for (text, name, entries, line) in [
+            (good.to_owned(), "a", 1, None),
+            (format!("{good}---\nkind: ["), "a", 1, Some(5)),
+            (format!("kind: [\n---\n{good}"), "a", 1, Some(1)),
+            // The broken one may be the one that is meant.
+            (format!("{good}---\nkind: ["), "b", 0, Some(5)),
+            ("kind: [".to_owned(), "a", 0, Some(1)),
+        ] {
+            let found = config_map(&text, name);
+            let (count, at) = match &found {
+                Ok(found) => (found.entries.len(), found.problems.first().and_then(|p| p.line)),
+                Err(problem) => (0, problem.line),
+            };
+            assert_eq!((count, at.is_some()), (entries, line.is_some()), "{text}: {found:?}");
+            assert!(at.unwrap_or_default() >= line.unwrap_or_default(), "{text}: {found:?}");
+        }
     }
 
     #[test]

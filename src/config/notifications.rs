@@ -5,6 +5,7 @@ mod blocks;
 mod catalog;
 mod conditions;
 pub mod differences;
+mod subscriptions;
 
 use std::collections::BTreeMap;
 
@@ -13,10 +14,9 @@ use super::services::{self, Body, ServiceConfig};
 use super::yaml::{self, Node};
 use crate::core::notify::Rules;
 use crate::core::notify::catalog::{MessageTemplate, ServiceKind};
-use crate::core::notify::selector::Selector;
-use crate::core::notify::subscription::{Destination, GlobalSubscription};
+use crate::core::notify::subscription::GlobalSubscription;
 use crate::core::notify::trigger::Trigger;
-use crate::core::problem::{Problem, nearest};
+use crate::core::problem::{Problem, Severity, nearest};
 use blocks::Blocks;
 pub use catalog::{CATALOG, CatalogMode, IMAGE_CATALOG};
 
@@ -33,6 +33,8 @@ pub struct Notifications {
     pub problems: Vec<Problem>,
     /// The source of every key that is in force: what to fall back to when the key fails later (CFG-01).
     pub good: BTreeMap<String, String>,
+    /// The items of `subscriptions` in their places; one that never was good is absent.
+    items: Vec<Option<GlobalSubscription>>,
 }
 
 /// Compiles the ConfigMap. `last_good` holds the sources of [`Notifications::good`] from before.
@@ -53,15 +55,23 @@ pub fn compile(
     }
     for (key, source) in config {
         let mut problems = Vec::new();
+        if key == "subscriptions"
+            && let Some(before) = last_good.get(key)
+        {
+            // Its items compile one by one; a broken one keeps its own last good text (CFG-01).
+            compiled.key(key, before, secrets, &mut Vec::new());
+        }
         let good = compiled.key(key, source, secrets, &mut problems);
         compiled.problems.append(&mut problems);
         if good {
             compiled.good.insert(key.clone(), source.clone());
         } else if let Some(before) = last_good.get(key)
-            && compiled.key(key, before, secrets, &mut Vec::new())
+            && (key == "subscriptions" || compiled.key(key, before, secrets, &mut Vec::new()))
         {
             compiled.good.insert(key.clone(), before.clone());
-            let problem = Problem::info("LastGoodInForce", "the last good text of this key stays in force");
+            let text = "the last good text of this key stays in force";
+            let text = if key == "subscriptions" { "broken items keep their last good text" } else { text };
+            let problem = Problem::info("LastGoodInForce", text);
             compiled.problems.push(problem.at_key(key.as_str()));
         }
     }
@@ -131,10 +141,11 @@ impl Notifications {
 
     fn template(&mut self, name: &str, source: &str, problems: &mut Vec<Problem>) -> bool {
         let Some(node) = mapping(source, "a template", problems) else { return false };
-        let mut reader = Blocks { problems };
-        let template = reader.template(&node);
+        let before = problems.len();
+        let template = Blocks { problems }.template(&node);
+        // What is good of a template that never was good as a whole is used all the same (TPL-01).
         self.rules.templates.insert(name.to_owned(), template);
-        true
+        !failed(&problems[before..])
     }
 
     fn trigger(&mut self, name: &str, source: &str, problems: &mut Vec<Problem>) -> bool {
@@ -223,6 +234,8 @@ impl Notifications {
         problems.extend(warnings);
         let Some(items) = node.items() else {
             if node.is_null() {
+                self.items.clear();
+                self.rules.subscriptions.clear();
                 return true;
             }
             let text = format!("expected a list of {{recipients, triggers, selector}}, not {}", node.kind());
@@ -230,9 +243,10 @@ impl Notifications {
             return false;
         };
         let before = problems.len();
-        let parsed: Vec<_> = items.iter().filter_map(|item| global_subscription(item, problems)).collect();
-        self.rules.subscriptions = parsed;
-        problems[before..].iter().all(|problem| problem.severity < crate::core::problem::Severity::Error)
+        let parsed = items.iter().map(|item| subscriptions::global_subscription(item, problems)).collect();
+        self.items = subscriptions::in_place(parsed, std::mem::take(&mut self.items));
+        self.rules.subscriptions = self.items.iter().flatten().cloned().collect();
+        !failed(&problems[before..])
     }
 
     /// Names that nothing defines (CFG-13, CFG-14's part that the ConfigMap alone shows).
@@ -250,16 +264,15 @@ impl Notifications {
                 }
             }
         }
-        let triggers: Vec<&str> = self.rules.triggers.keys().map(String::as_str).collect();
         for item in &self.rules.subscriptions {
             for destination in &item.destinations {
                 if !self.rules.services.contains_key(&destination.service) {
-                    found.push(self.undefined_service(&destination.service).at_key("subscriptions"));
+                    let problem = self.undefined_service(&destination.service, &destination.recipient);
+                    found.push(problem.at_key("subscriptions"));
                 }
             }
             for name in item.triggers.iter().filter(|name| !self.rules.triggers.contains_key(*name)) {
-                let problem = Problem::error("TriggerUndefined", format!("there is no trigger `{name}`"));
-                found.push(near(problem.at_key("subscriptions"), name, triggers.iter().copied()));
+                found.push(self.undefined_trigger(name).at_key("subscriptions"));
             }
         }
         let defaults = &self.rules.defaults;
@@ -267,11 +280,11 @@ impl Notifications {
             .chain(defaults.per_service.iter().map(|(s, list)| (format!("defaultTriggers.{s}"), list)));
         for (key, list) in lists {
             for name in list.iter().filter(|name| !self.rules.triggers.contains_key(*name)) {
-                let problem = Problem::error("TriggerUndefined", format!("there is no trigger `{name}`"));
-                found.push(near(problem.at_key(key.as_str()), name, triggers.iter().copied()));
+                found.push(self.undefined_trigger(name).at_key(key.as_str()));
             }
         }
-        found.dedup();
+        let mut said = std::collections::BTreeSet::new();
+        found.retain(|problem| said.insert(problem.clone()));
         self.problems.extend(found);
     }
 
@@ -281,16 +294,23 @@ impl Notifications {
         near(problem, name, self.rules.triggers.keys().map(String::as_str))
     }
 
-    /// The problem of a subscription that names no defined service, with the likeliest cause (CFG-14).
-    pub fn undefined_service(&self, name: &str) -> Problem {
+    /// The problem of a subscription that names no defined service, with the likeliest cause (CFG-14). The recipient is
+    /// empty where it is not known.
+    pub fn undefined_service(&self, name: &str, recipient: &str) -> Problem {
         let problem = Problem::error("ServiceUndefined", format!("there is no service `{name}`"));
         if self.rules.triggers.contains_key(name) {
             return problem.hint("this is a trigger; add the service: subscribe.<trigger>.<service>");
         }
-        if name == "webhook"
-            && let Some((own, _)) = self.service_keys.iter().find(|(_, key)| key.starts_with("service.webhook."))
-        {
-            return problem.hint(format!("the service is called `{own}`"));
+        let own =
+            |(service, key): (&String, &String)| (key == &format!("service.{name}.{service}")).then(|| service.clone());
+        let of_type: Vec<String> = self.service_keys.iter().filter_map(own).collect();
+        if let Some(service) = of_type.iter().find(|service| *service == recipient) {
+            return problem.hint(format!("the service is called `{service}`"));
+        }
+        match &of_type[..] {
+            [] => {}
+            [one] => return problem.hint(format!("the service is called `{one}`")),
+            several => return problem.hint(format!("services are called by their names: `{}`", several.join("`, `"))),
         }
         if name.contains('@') {
             return problem.hint(format!("write `email:{name}`"));
@@ -372,48 +392,8 @@ fn text_list(source: &str, problems: &mut Vec<Problem>) -> Option<Vec<String>> {
     }
 }
 
-fn global_subscription(node: &Node, problems: &mut Vec<Problem>) -> Option<GlobalSubscription> {
-    if node.entries().is_none() {
-        problems.push(node.at.mark(Problem::error("SubscriptionsInvalid", format!("an item is {}", node.kind()))));
-        return None;
-    }
-    if node.field("trigger").is_some() && node.field("triggers").is_none() {
-        let problem = Problem::warning("SubscriptionsInvalid", "`trigger` is ignored here").hint("write `triggers`");
-        problems.push(node.at.mark(problem));
-    }
-    let mut item = GlobalSubscription::default();
-    for recipient in node.field("recipients").and_then(Node::items).unwrap_or_default() {
-        // Coercion does not reach these items: upstream refuses a number here (§2.4).
-        let Some(text) = recipient.as_strict_text() else {
-            let problem = Problem::error("SubscriptionsInvalid", format!("a recipient is {}", recipient.kind()));
-            problems.push(recipient.at.mark(problem).hint("quote it").upstream_rejects());
-            continue;
-        };
-        let mut parts = text.split(':');
-        let service = parts.next().unwrap_or_default().to_owned();
-        let name = parts.next().unwrap_or_default().to_owned();
-        if parts.next().is_some() {
-            let problem = Problem::warning("SubscriptionsInvalid", format!("`{text}`: only the first two parts count"));
-            problems.push(recipient.at.mark(problem));
-        }
-        item.destinations.push(Destination { service, recipient: name });
-    }
-    for trigger in node.field("triggers").and_then(Node::items).unwrap_or_default() {
-        item.triggers.extend(trigger.as_text().map(|t| t.into_owned()));
-    }
-    if let Some(selector) = node.field("selector") {
-        let text = selector.as_text().unwrap_or_default();
-        match Selector::parse(&text) {
-            Ok(parsed) => item.selector = parsed,
-            Err((column, expected)) => {
-                let text = format!("selector `{text}`: {expected} at character {column}");
-                let problem = Problem::error("SubscriptionsInvalid", text).hint("a=b,c!=d,e in (x,y),!f");
-                problems.push(selector.at.mark(problem).upstream_rejects());
-                return None;
-            }
-        }
-    }
-    Some(item)
+fn failed(problems: &[Problem]) -> bool {
+    problems.iter().any(|problem| problem.severity == Severity::Error)
 }
 
 #[cfg(test)]

@@ -107,6 +107,8 @@ pub struct GitSettings {
     pub allow_local: bool,
     /// Another `git-repository` than the project allows may be written with Argo CD's credentials (TEN-2).
     pub allow_any_repository: bool,
+    /// The longest a message or a condition waits for what a commit says (HLP-04).
+    pub commit_wait: Duration,
 }
 
 impl Default for GitSettings {
@@ -120,6 +122,7 @@ impl Default for GitSettings {
             batch_window: Duration::from_secs(30),
             allow_local: false,
             allow_any_repository: false,
+            commit_wait: Duration::from_secs(10),
         }
     }
 }

@@ -106,6 +106,11 @@ impl Problem {
         self
     }
 
+    /// Whether it is about a name that somebody subscribes with and nobody defines (notifications.md CFG-14).
+    pub fn names_undefined(&self) -> bool {
+        matches!(self.code, "TriggerUndefined" | "ServiceUndefined")
+    }
+
     /// Marks it as something upstream's parser rejects whole (CFG-16).
     pub fn upstream_rejects(mut self) -> Self {
         self.upstream_rejects = true;

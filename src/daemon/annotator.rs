@@ -1,8 +1,8 @@
 //! Writes the state annotation that Argo CD Notifications reads, after success only, one key, coalesced
 //! (notifications.md §10.3).
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::mpsc;
@@ -34,12 +34,45 @@ pub struct Annotator {
     pub store: Store,
     /// The control plane's namespace.
     pub namespace: String,
+    /// Applications of other namespaces are evaluated as well.
+    pub everywhere: bool,
     /// The versions as last seen.
     pub applications: Applications,
     /// For faces.
     pub board: Board,
     /// Counters.
     pub metrics: Arc<Metrics>,
+    /// Which keys are true, for the annotations that cannot hold all.
+    pub live: Arc<Live>,
+}
+
+/// The true keys of Applications with more keys than their annotation holds (WRB-03).
+#[derive(Debug, Default)]
+pub struct Live(Mutex<BTreeMap<AppKey, BTreeSet<String>>>);
+
+impl Live {
+    /// What the latest evaluation found.
+    pub fn set(&self, app: &AppKey, ledger: &Ledger, true_keys: &BTreeSet<String>) {
+        let mut live = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if ledger.marks.len() > ledger::ANNOTATION_ENTRIES {
+            live.insert(app.clone(), true_keys.clone());
+        } else {
+            live.remove(app);
+        }
+    }
+
+    /// The Application is gone.
+    pub fn gone(&self, app: &AppKey) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(app);
+    }
+
+    /// What the annotation should say of a ledger.
+    fn text(&self, app: &AppKey, mut known: Ledger) -> Option<String> {
+        known.marks.retain(|key, _| shown_upstream(key));
+        let live = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let own = live.get(app);
+        ledger::export(&known, |key| own.is_some_and(|own| own.contains(key)))
+    }
 }
 
 impl Annotator {
@@ -63,9 +96,9 @@ impl Annotator {
                 },
                 _ = tokio::time::sleep_until(next.unwrap_or_else(Instant::now)), if next.is_some() => {
                     let now = Instant::now();
-                    let Some((key, failures)) =
-                        due.iter().find(|(_, (at, _))| *at <= now).map(|(key, (_, f))| (key.clone(), *f))
-                    else { continue };
+                    // Who has waited longest comes first, so that nobody is passed over for ever.
+                    let ripe = due.iter().filter(|(_, (at, _))| *at <= now).min_by_key(|(_, (at, _))| *at);
+                    let Some((key, failures)) = ripe.map(|(key, (_, failures))| (key.clone(), *failures)) else { continue };
                     due.remove(&key);
                     progress.working();
                     if let Some(again) = self.write(&key, failures).await {
@@ -93,7 +126,7 @@ impl Annotator {
                 return Some(Duration::from_secs(5));
             }
         };
-        let text = text(known);
+        let text = self.live.text(key, known);
         if same(app.annotation(STATE_ANNOTATION), text.as_deref()) {
             return None;
         }
@@ -109,15 +142,13 @@ impl Annotator {
 
     /// Says at the start that annotations cannot be written (WRB-04); what cannot be asked shows when it is tried.
     async fn ask_permission(&self) {
-        let wanted = Access {
-            verb: "patch",
-            group: "argoproj.io",
-            resource: "applications",
-            namespace: Some(self.namespace.clone()),
-            name: None,
-        };
-        if let Ok(false) = self.cluster.can(&wanted).await {
-            self.denied(format!("not permitted: {wanted}"));
+        let everywhere = self.everywhere.then_some(None);
+        for namespace in std::iter::once(Some(self.namespace.clone())).chain(everywhere) {
+            let (group, resource) = ("argoproj.io", "applications");
+            let wanted = Access { verb: "patch", group, resource, namespace, name: None };
+            if let Ok(false) = self.cluster.can(&wanted).await {
+                return self.denied(format!("not permitted: {wanted}"));
+            }
         }
     }
 
@@ -142,15 +173,9 @@ impl Annotator {
     }
 }
 
-/// What the annotation should say of a ledger.
-fn text(mut known: Ledger) -> Option<String> {
-    known.marks.retain(|key, _| shown_upstream(key));
-    ledger::export(&known, |_| false)
-}
-
 /// Whether the Application's annotation says what its ledger does.
-pub fn up_to_date(app: &Application, known: Ledger) -> bool {
-    same(app.annotation(STATE_ANNOTATION), text(known).as_deref())
+pub fn up_to_date(app: &Application, known: Ledger, live: &Live) -> bool {
+    same(app.annotation(STATE_ANNOTATION), live.text(&app.key, known).as_deref())
 }
 
 /// Whether the annotation already says this; the order of its keys does not matter.
@@ -168,6 +193,28 @@ fn same(before: Option<&str>, now: Option<&str>) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn wrb_03_over_100_live_keys_the_true_ones_stand_in_the_annotation() {
+        use crate::core::notify::ledger::{Mark, Origin};
+        let mark = |at| Mark { origin: Origin::Planned, at, told: true };
+        // The oldest fifty are true.
+        let marks: BTreeMap<String, Mark> = (0..150).map(|n| (format!("k{n:03}"), mark(n))).collect();
+        let known = Ledger { known: true, marks };
+        let true_keys: BTreeSet<String> = (0..50).map(|n| format!("k{n:03}")).collect();
+        let app = AppKey { namespace: "argocd".into(), name: "web".into() };
+        let live = Live::default();
+        let kept = |live: &Live| -> BTreeSet<String> {
+            let text = live.text(&app, known.clone()).unwrap();
+            serde_json::from_str::<BTreeMap<String, i64>>(&text).unwrap().into_keys().collect()
+        };
+        assert!(kept(&live).is_disjoint(&true_keys));
+        live.set(&app, &known, &true_keys);
+        assert_eq!(kept(&live).len(), 100);
+        assert!(kept(&live).is_superset(&true_keys) && kept(&live).contains("k149"));
+        live.set(&app, &Ledger::default(), &true_keys);
+        assert!(kept(&live).is_disjoint(&true_keys), "a small ledger needs no order");
+    }
 
     #[test]
     fn wrb_02_an_annotation_that_says_the_same_is_not_written() {

@@ -139,7 +139,7 @@ async fn plan(evaluator: &Evaluator, event: &Event, app: &Arc<Application>) -> R
     let mut commits = Commits::new();
     loop {
         let compiled = evaluator.rules.borrow().clone();
-        let project = evaluator.project(app);
+        let project = evaluator.project(app, &app.project);
         let started = std::time::Instant::now();
         let annotations = project.as_ref().map(|project| &project.annotations);
         let facts = || evaluator.facts(app, &compiled, commits.clone(), false);
@@ -155,7 +155,7 @@ async fn plan(evaluator: &Evaluator, event: &Event, app: &Arc<Application>) -> R
         }
         for id in wanted {
             let found = evaluator.commits.look_up(app, &id).await;
-            commits.insert(id, found);
+            commits.insert(id, found.ok());
         }
     }
 }

@@ -16,6 +16,7 @@ use crate::adapters::store::Store;
 use crate::core::application::AppKey;
 use crate::core::problem::Problem;
 
+mod admission;
 pub mod aftermath;
 pub mod annotator;
 mod announce;
@@ -25,6 +26,8 @@ pub mod committer;
 pub mod credentials;
 pub mod delivery;
 pub mod follower;
+pub mod foreign;
+mod gone;
 mod image_events;
 pub mod metrics;
 pub mod notifier;
@@ -132,14 +135,15 @@ pub async fn start(
             let (world, stop) = (world.clone(), stop.clone());
             tasks.spawn("image updaters", async move { world.follow_updaters(false, stop).await });
         }
-        let (secrets, board) = (world.secrets.clone(), world.board.clone());
-        let namespace = world.settings.argocd_namespace.clone();
-        if matches!(secrets, world::Secrets::Cluster(..)) {
-            let stop = stop.clone();
-            tasks.spawn("repository secrets", async move { secrets.follow(&namespace, &board, false, stop).await });
-        }
     } else {
         drop(command_receiver);
+    }
+    // Both halves read repositories: messages tell of commits (HLP-01).
+    let (secrets, board) = (world.secrets.clone(), world.board.clone());
+    let namespace = world.settings.argocd_namespace.clone();
+    if matches!(secrets, world::Secrets::Cluster(..)) {
+        let stop = stop.clone();
+        tasks.spawn("repository secrets", async move { secrets.follow(&namespace, &board, false, stop).await });
     }
     match documents {
         Some(documents) => {
@@ -149,7 +153,7 @@ pub async fn start(
             notifications(&mut tasks, &world, &store, &applications, sources, clock).await?;
         }
         None => {
-            world.board.not_needed("configuration");
+            ["configuration", "import"].into_iter().for_each(|condition| world.board.not_needed(condition));
             if world.settings.images {
                 tasks.spawn("journal", image_events::nobody_reads(store.clone(), clock, stop.clone()));
             }
@@ -157,6 +161,8 @@ pub async fn start(
     }
     if let Some(cluster) = world.cluster.clone().filter(|_| !world.offline()) {
         tasks.spawn("projects", follow_projects(cluster, world.clone(), watched, project_news, stop.clone()));
+    } else {
+        world.board.ready(notifier::PROJECTS_KNOWN);
     }
     world.board.ready("store");
     let (board, metrics) = (world.board.clone(), world.metrics.clone());
@@ -230,17 +236,23 @@ async fn notifications(
     tasks.spawn("configuration", follower.run(documents, stop.clone()));
     tasks.spawn("services", keep_services(rules.subscribe(), services, world.clone(), stop.clone()));
     let (annotate, annotations) = mpsc::unbounded_channel();
+    let live: Arc<annotator::Live> = Arc::default();
     let evaluator = notifier::Evaluator {
         rules: rules.subscribe(),
         store: store.clone(),
         projects: world.projects.clone(),
         argocd_namespace: world.settings.argocd_namespace.clone(),
         commits: CommitSource::of(world.clone()),
+        looks: Arc::new(tokio::sync::Semaphore::new(notifier::LOOKS)),
         board: world.board.clone(),
         metrics: world.metrics.clone(),
         tally: world.tally.clone(),
         clock,
         undefined: Arc::default(),
+        foreign: Arc::default(),
+        live: live.clone(),
+        clocked: Arc::default(),
+        first_start: first_start(store, clock).await?,
         annotate: annotate.clone(),
     };
     let renderer = evaluator.clone();
@@ -261,29 +273,42 @@ async fn notifications(
     };
     tasks.spawn("deliver", deliver(executor, service_receiver, world.settings.dry_run, stop.clone()));
     tasks.spawn("told", forward(told_receiver, annotate, stop.clone()));
-    let journal = image_events::run(evaluator.clone(), applications.clone(), admission(world), stop.clone());
+    let journal = image_events::run(evaluator.clone(), applications.clone(), admission::admission(world), stop.clone());
     tasks.spawn("image events", journal);
-    let admission = admission(world);
+    let admission = admission::admission(world);
     let workers = world.settings.processors;
-    tasks.spawn(
-        "evaluate",
-        notifier::run(evaluator, seen, changed_projects, applications.clone(), admission, workers, stop.clone()),
-    );
+    let selective = !world.settings.label_selector.is_empty();
+    let inputs = notifier::Inputs { seen, projects: changed_projects, applications: applications.clone(), selective };
+    tasks.spawn("evaluate", notifier::run(evaluator, inputs, admission, workers, stop.clone()));
     match world.cluster.clone().filter(|_| world.settings.write_state_annotation && !world.offline()) {
         Some(cluster) if !world.settings.dry_run => {
             let annotator = annotator::Annotator {
                 cluster,
                 store: store.clone(),
                 namespace: world.settings.argocd_namespace.clone(),
+                everywhere: !world.settings.application_namespaces.is_empty(),
                 applications: applications.clone(),
                 board: world.board.clone(),
                 metrics: world.metrics.clone(),
+                live,
             };
             tasks.spawn("annotate", annotator.run(annotations, stop));
         }
         _ => tasks.spawn("annotate", drain(annotations, stop)),
     }
     Ok(())
+}
+
+/// When this installation started for the very first time; `None` if that was before it was noted.
+async fn first_start(
+    store: &Store,
+    clock: delivery::Clock,
+) -> Result<Option<Timestamp>, crate::adapters::store::Error> {
+    const KEY: &str = "notifications/first-start";
+    if store.is_fresh() {
+        store.set_text(KEY, &clock.now().to_string()).await?;
+    }
+    Ok(store.text(KEY).await?.and_then(|text| text.parse().ok()))
 }
 
 /// Delivers; a dry run only waits.
@@ -320,41 +345,6 @@ async fn forward(
                 Some(told) => drop(annotate.send(told.app)),
                 None => return,
             },
-        }
-    }
-}
-
-/// Which Applications the notification half evaluates: the control plane's namespace and those that
-/// `--application-namespaces` names (CT-02).
-fn admission(world: &World) -> impl Fn(&AppKey) -> bool + Send + Sync + 'static {
-    let own = world.settings.argocd_namespace.clone();
-    let patterns: Vec<_> = world.settings.application_namespaces.iter().map(|p| NamespacePattern::parse(p)).collect();
-    let offline = world.offline();
-    move |key| offline || key.namespace == own || patterns.iter().any(|pattern| pattern.matches(&key.namespace))
-}
-
-/// A glob, or a regular expression inside `/…/`.
-enum NamespacePattern {
-    Glob(crate::core::image::Glob),
-    Regex(regex::Regex),
-    Nothing,
-}
-
-impl NamespacePattern {
-    fn parse(text: &str) -> NamespacePattern {
-        match text.strip_prefix('/').and_then(|t| t.strip_suffix('/')) {
-            Some(expression) => {
-                regex::Regex::new(expression).map_or(NamespacePattern::Nothing, NamespacePattern::Regex)
-            }
-            None => crate::core::image::Glob::parse(text).map_or(NamespacePattern::Nothing, NamespacePattern::Glob),
-        }
-    }
-
-    fn matches(&self, namespace: &str) -> bool {
-        match self {
-            NamespacePattern::Glob(glob) => glob.matches(namespace),
-            NamespacePattern::Regex(regex) => regex.is_match(namespace),
-            NamespacePattern::Nothing => false,
         }
     }
 }
@@ -435,8 +425,12 @@ async fn follow_projects(
                 let problem = Problem::warning("kubernetes-unavailable", text)
                     .hint("without AppProjects their subscriptions and repository rules are not seen");
                 world.board.problems("projects", vec![problem]);
+                world.board.ready(notifier::PROJECTS_KNOWN);
             }
-            Some(DocumentEvent::Ready | DocumentEvent::Up) => world.board.problems("projects", Vec::new()),
+            Some(DocumentEvent::Ready | DocumentEvent::Up) => {
+                world.board.problems("projects", Vec::new());
+                world.board.ready(notifier::PROJECTS_KNOWN);
+            }
         }
     }
 }

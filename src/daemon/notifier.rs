@@ -1,22 +1,25 @@
 //! The notification half's dispatcher: every observed version of every Application is evaluated in order, and what it
 //! gives is one durable write; nothing is sent here (notifications.md §9.2).
 
-use std::collections::BTreeMap;
-use std::hash::{DefaultHasher, Hash, Hasher};
-use std::sync::{Arc, RwLock};
+mod queue;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Semaphore, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
-use super::annotator;
-use super::commits::CommitSource;
+use super::annotator::{self, Live};
+use super::commits::{CommitSource, NoCommit};
 use super::delivery::{Clock, Rendered, Tally, Unrendered};
+use super::foreign::Foreign;
+use super::gone;
 use super::metrics::Metrics;
 use super::rules::Compiled;
-use super::status::{Board, Progress};
+use super::status::Board;
 use super::undefined::Undefined;
 use super::watcher::{Applications, Seen};
 use crate::adapters::store::{Plan, Store};
@@ -24,21 +27,33 @@ use crate::core::application::{AppKey, Application};
 use crate::core::notify::catalog::{self, Topic};
 use crate::core::notify::row::Row;
 use crate::core::notify::variables::{Commits, Facts};
-use crate::core::notify::{self, Evaluation, identity, image};
+use crate::core::notify::{self, Evaluation, Inherited, identity, image};
+use crate::core::problem::Problem;
 use crate::core::value::time::Moment;
 use crate::core::value::{Map, MapKind, Value};
+
+use queue::Queue;
 
 /// Conditions that read the clock are evaluated again this often (EXP-04).
 const CLOCK: Duration = Duration::from_secs(60);
 
-/// The first wait after what a version gives could not be written down; doubles.
+/// The first wait after what a version gives could not be decided or written down; doubles.
 pub(super) const AGAIN: Duration = Duration::from_millis(250);
 
-/// The longest of these waits: a disk that has room again is found soon.
+/// The longest wait for the store: a disk that has room again is found soon.
 const AGAIN_MOST: Duration = Duration::from_secs(10);
+
+/// How often ledgers of deleted Applications are looked for.
+const SWEEP: Duration = Duration::from_secs(3600);
 
 /// The list of undefined names is told so long after it has changed, once for all that change it.
 const GATHER: Duration = Duration::from_millis(500);
+
+/// AppProjects were read, or cannot be.
+pub const PROJECTS_KNOWN: &str = "projects";
+
+/// So many commits are looked up at once for conditions.
+pub const LOOKS: usize = 16;
 
 /// A watched AppProject.
 #[derive(Clone, Debug, Default)]
@@ -74,6 +89,8 @@ pub struct Evaluator {
     pub argocd_namespace: String,
     /// Commit metadata.
     pub commits: CommitSource,
+    /// How many commits are looked up at once for conditions.
+    pub looks: Arc<Semaphore>,
     /// For faces.
     pub board: Board,
     /// Counters.
@@ -84,8 +101,21 @@ pub struct Evaluator {
     pub clock: Clock,
     /// Undefined names in use.
     pub undefined: Arc<Undefined>,
+    /// Keys that somebody else writes.
+    pub foreign: Arc<Foreign>,
+    /// Which keys are true, for the annotations that cannot hold all.
+    pub live: Arc<Live>,
+    /// Applications with conditions that read the clock (EXP-04).
+    pub clocked: Arc<Mutex<BTreeSet<AppKey>>>,
+    /// When this installation started for the very first time, if that is known (SUB-10).
+    pub first_start: Option<Timestamp>,
     /// Told the Application whose annotation may have to follow.
     pub annotate: mpsc::UnboundedSender<AppKey>,
+}
+
+/// What an Application's ledger is kept under.
+fn uid(app: &Application) -> String {
+    if app.uid.is_empty() { app.key.to_string() } else { app.uid.clone() }
 }
 
 /// The zone that `time.Now` and `date` show: `TZ` of the process, UTC if unset.
@@ -102,16 +132,20 @@ pub fn now() -> Moment {
 }
 
 impl Evaluator {
-    /// The project whose annotations count, and that conditions and templates see (SUB-10).
-    pub(super) fn project(&self, app: &Application) -> Option<Arc<Project>> {
-        let projects = self.projects.read().unwrap_or_else(|e| e.into_inner());
-        let by = |namespace: &str| projects.get(&(namespace.to_owned(), app.project.clone())).cloned();
-        by(&self.argocd_namespace).or_else(|| by(&app.key.namespace))
+    fn project_in(&self, namespace: &str, name: &str) -> Option<Arc<Project>> {
+        let projects = self.projects.read().unwrap_or_else(PoisonError::into_inner);
+        projects.get(&(namespace.to_owned(), name.to_owned())).cloned()
+    }
+
+    /// Projects are looked up in the control plane's namespace first (SUB-10).
+    pub(super) fn project(&self, app: &Application, name: &str) -> Option<Arc<Project>> {
+        self.project_in(&self.argocd_namespace, name).or_else(|| self.project_in(&app.key.namespace, name))
     }
 
     /// The variables of one evaluation or rendering.
     pub fn facts(&self, app: &Application, compiled: &Compiled, commits: Commits, placeholders: bool) -> Facts {
-        let project = self.project(app);
+        let name = if app.project.is_empty() { "default" } else { app.project.as_str() };
+        let project = self.project(app, name);
         Facts {
             app: app.object(),
             project: project.map_or_else(|| Value::Map(Map::new(MapKind::Any)), |p| Value::from_json(&p.object)),
@@ -125,52 +159,92 @@ impl Evaluator {
         }
     }
 
-    /// Evaluates one version and writes what it gives. Repeats what fails for outside reasons until it is superseded.
-    async fn version(&self, app: &Arc<Application>, stop: &CancellationToken) {
-        let mut wait = AGAIN;
-        let mut commits = Commits::new();
+    /// Evaluates one version for which something slow is needed, or that failed: looks up the commits it asks for, and
+    /// repeats what fails for outside reasons. What does not depend on a commit that cannot be looked up now is written
+    /// meanwhile; the rest waits until that works or a later version is there (HLP-06).
+    async fn patiently(&self, app: &Arc<Application>, later: impl Fn() -> bool) {
+        let (mut wait, mut commits, mut unreachable) = (AGAIN, Commits::new(), BTreeSet::new());
+        let about = format!("commits for {}", app.key);
         loop {
-            match self.pass(app, &commits).await {
-                Ok(wanted) if wanted.is_empty() => return,
-                Ok(wanted) => {
-                    for id in wanted {
-                        let found = self.commits.look_up(app, &id).await;
-                        commits.insert(id, found);
+            let most = match self.pass(app, &commits, &unreachable).await {
+                Ok(wanted) if wanted.is_empty() && unreachable.is_empty() => break,
+                Ok(wanted) if wanted.is_empty() => {
+                    // The later version asks again, and finds the problem open or over.
+                    if later() {
+                        return;
                     }
+                    unreachable.clear();
+                    Duration::from_secs(60)
+                }
+                Ok(wanted) => {
+                    let mut problems = Vec::new();
+                    for id in wanted {
+                        // Whoever waits for its turn does not use up its time.
+                        let _turn = self.looks.acquire().await;
+                        match self.commits.look_up(app, &id).await {
+                            Ok(commit) => drop(commits.insert(id, Some(commit))),
+                            Err(NoCommit::Unknown(_)) => drop(commits.insert(id, None)),
+                            Err(NoCommit::Unreachable(text)) => {
+                                problems.push(commit_problem(app, &text));
+                                unreachable.insert(id);
+                            }
+                        }
+                    }
+                    self.board.problems(&about, problems);
                     continue;
                 }
-                Err(text) => tracing::warn!(app = %app.key, "the evaluation is repeated: {text}"),
-            }
-            tokio::select! {
-                _ = stop.cancelled() => return,
-                _ = tokio::time::sleep(wait) => wait = (wait * 2).min(AGAIN_MOST),
-            }
+                // The same for every Application that waits: one problem.
+                Err(text) => {
+                    self.board.problems("evaluation", vec![Problem::error("EvaluationWaits", text)]);
+                    AGAIN_MOST
+                }
+            };
+            tokio::time::sleep(wait).await;
+            wait = (wait * 2).min(most);
         }
+        self.board.problems(&about, Vec::new());
     }
 
-    async fn pass(&self, app: &Arc<Application>, commits: &Commits) -> Result<Vec<String>, String> {
+    /// One evaluation; gives the commits that must be looked up before it can be written. Those in `unreachable` are
+    /// not waited for.
+    async fn pass(
+        &self,
+        app: &Arc<Application>,
+        commits: &Commits,
+        unreachable: &BTreeSet<String>,
+    ) -> Result<Vec<String>, String> {
         let compiled = self.rules.borrow().clone();
-        let uid = if app.uid.is_empty() { app.key.to_string() } else { app.uid.clone() };
+        let uid = uid(app);
         let ledger = self.store.ledger(&uid).await.map_err(|e| e.to_string())?;
-        let project = self.project(app);
+        let project = self.project(app, &app.project);
+        let upstream = self.project_in(&app.key.namespace, &app.project);
+        let inherited = Inherited {
+            project: project.as_ref().map(|p| &p.annotations),
+            upstream: upstream.as_ref().map(|p| &p.annotations),
+            adopt: !ledger.known && self.was_there_before(app),
+        };
         let started = std::time::Instant::now();
-        let mut evaluation = notify::evaluate(
-            app,
-            project.as_ref().map(|p| &p.annotations),
-            &compiled.notifications.rules,
-            &ledger,
-            || self.facts(app, &compiled, commits.clone(), false),
-            self.clock.now(),
-        );
+        let facts = || self.facts(app, &compiled, commits.clone(), false);
+        let rules = &compiled.notifications.rules;
+        let mut evaluation = notify::evaluate(app, inherited, rules, &ledger, facts, self.clock.now());
         self.metrics.evaluated(&evaluation.evaluated, started.elapsed());
         self.report(app, &mut evaluation);
-        let wanted: Vec<String> = evaluation.wanted.iter().filter(|id| !commits.contains_key(*id)).cloned().collect();
+        let open = |id: &&String| !commits.contains_key(*id) && !unreachable.contains(*id);
+        let wanted: Vec<String> = evaluation.wanted.iter().filter(open).cloned().collect();
         if !wanted.is_empty() {
             return Ok(wanted);
         }
+        let mut after = ledger.clone();
+        after.apply(&evaluation.changes);
+        if self.foreign.look(app, &ledger, &after) {
+            self.foreign.report(&self.board);
+        }
+        if notify::skip(app).is_none() {
+            self.live.set(&app.key, &after, &evaluation.true_keys);
+        }
         if evaluation.changes.is_empty() && evaluation.rows.is_empty() && ledger.known {
             // Written back when somebody else has changed it, or a former process did not get to it (ST-18).
-            if !annotator::up_to_date(app, ledger) {
+            if !annotator::up_to_date(app, ledger, &self.live) {
                 let _ = self.annotate.send(app.key.clone());
             }
             return Ok(Vec::new());
@@ -178,14 +252,9 @@ impl Evaluator {
         suffix_reused_ids(&self.store, &mut evaluation.rows).await?;
         let planned = evaluation.rows.len();
         let object = (planned > 0).then(|| app.packed().to_vec());
-        let plan = Plan {
-            uid,
-            changes: evaluation.changes.clone(),
-            rows: evaluation.rows,
-            object,
-            journal_mark: None,
-            texts: Vec::new(),
-        };
+        let changed = !evaluation.changes.is_empty();
+        let (changes, rows) = (evaluation.changes, evaluation.rows);
+        let plan = Plan { uid, changes, rows, object, journal_mark: None, texts: Vec::new() };
         let new = self.store.plan(plan).await.map_err(|e| e.to_string())?;
         for id in &new {
             tracing::info!(app = %app.key, event = %id, "planned");
@@ -193,12 +262,17 @@ impl Evaluator {
         if !new.is_empty() {
             evaluation.fallbacks.iter().for_each(|service| self.tally.fell_back(service));
         }
-        if !evaluation.changes.is_empty() {
+        if changed {
             let _ = self.annotate.send(app.key.clone());
         }
         Ok(Vec::new())
     }
 
+    /// Whether the Application is older than this installation.
+    fn was_there_before(&self, app: &Application) -> bool {
+        let created = || app.json()["metadata"]["creationTimestamp"].as_str().and_then(|text| text.parse().ok());
+        self.first_start.is_some_and(|start| created().is_some_and(|created: Timestamp| created < start))
+    }
     fn report(&self, app: &Application, evaluation: &mut Evaluation) {
         let problems = std::mem::take(&mut evaluation.problems);
         // A version that is left alone says nothing about what earlier ones showed.
@@ -206,13 +280,39 @@ impl Evaluator {
             self.board.problems(&format!("notify {}", app.key), problems);
         }
         if notify::skip(app).is_none() {
+            let mut clocked = self.clocked.lock().unwrap_or_else(PoisonError::into_inner);
+            if evaluation.reads_clock {
+                clocked.insert(app.key.clone());
+            } else {
+                clocked.remove(&app.key);
+            }
             self.undefined.set(&app.key, &evaluation.undefined_triggers, &evaluation.undefined_services);
         }
     }
 
     fn report_undefined(&self) {
         let compiled = self.rules.borrow().clone();
-        self.board.problems("notifications undefined names", self.undefined.problems(&compiled.notifications));
+        let mut problems = self.undefined.problems(&compiled.notifications);
+        // What the configuration names and no Application is concerned with.
+        let all = compiled.notifications.problems.iter().filter(|problem| problem.names_undefined());
+        let concerned = |problem: &&Problem| {
+            let same =
+                |other: &Problem| other.code == problem.code && other.text.starts_with(&format!("{};", problem.text));
+            !problems.iter().any(same)
+        };
+        let others: Vec<Problem> = all.filter(concerned).cloned().collect();
+        problems.extend(others);
+        self.board.problems("notifications undefined names", problems);
+    }
+
+    fn gone(&self, app: &AppKey) {
+        for about in ["notify", "commits for"] {
+            self.board.problems(&format!("{about} {app}"), Vec::new());
+        }
+        self.undefined.gone(app);
+        self.foreign.gone(app);
+        self.live.gone(app);
+        self.clocked.lock().unwrap_or_else(PoisonError::into_inner).remove(app);
     }
 
     /// Renders a row that was planned without its text (TPL-09, HLP-05). A failed look-up gives a placeholder, never a
@@ -230,6 +330,7 @@ impl Evaluator {
             return Err(Unrendered::Parked(format!("there is no service `{}`", row.service)));
         };
         let mut commits = Commits::new();
+        let mut problems = Vec::new();
         loop {
             let mut facts = self.facts(&app, &compiled, commits.clone(), true);
             if !image.is_null() {
@@ -243,10 +344,13 @@ impl Evaluator {
             let wanted: Vec<String> = facts.take_wanted().into_iter().filter(|id| !commits.contains_key(id)).collect();
             if wanted.is_empty() {
                 let object = app.label();
-                let problems = rendering.problems.into_iter().map(|p| p.in_object(object.clone())).collect();
-                self.board.problems(&format!("notify text {}", app.key), problems);
+                let texts = rendering.problems.into_iter().map(|p| p.in_object(object.clone())).collect();
+                self.board.problems(&format!("notify text {}", app.key), texts);
                 if rendering.fallback {
                     self.tally.fell_back(&row.service);
+                }
+                if !commits.is_empty() {
+                    self.board.problems(&format!("commits for {}", app.key), problems);
                 }
                 return match rendering.failed {
                     Some(reason) => Err(Unrendered::Parked(reason)),
@@ -255,7 +359,8 @@ impl Evaluator {
             }
             for id in wanted {
                 let found = self.commits.look_up(&app, &id).await;
-                commits.insert(id, found);
+                problems.extend(found.as_ref().err().map(|failure| commit_problem(&app, failure.text())));
+                commits.insert(id, found.ok());
             }
         }
     }
@@ -277,40 +382,65 @@ async fn suffix_reused_ids(store: &Store, rows: &mut [Row]) -> Result<(), String
     Ok(())
 }
 
-/// Passes versions to workers by hash of the UID: order per Application, parallel across Applications. Nothing is
+fn commit_problem(app: &Application, text: &str) -> Problem {
+    Problem::warning("CommitUnavailable", text.to_owned())
+        .in_object(app.label())
+        .hint("messages go out with a placeholder; conditions that read it wait or are false")
+}
+
+/// What a run listens to.
+pub struct Inputs {
+    /// Versions as they are observed.
+    pub seen: mpsc::UnboundedReceiver<Seen>,
+    /// Names of AppProjects whose annotations changed.
+    pub projects: mpsc::UnboundedReceiver<String>,
+    /// All Applications as last seen.
+    pub applications: Applications,
+    /// A label selector hides some: who is not seen may still be there.
+    pub selective: bool,
+}
+
+/// Evaluates versions with so many workers: in order for each Application, in parallel across Applications. Nothing is
 /// evaluated before the configuration is known. Ends with the token.
 pub async fn run(
     evaluator: Evaluator,
-    mut seen: mpsc::UnboundedReceiver<Seen>,
-    mut projects: mpsc::UnboundedReceiver<String>,
-    applications: Applications,
+    inputs: Inputs,
     admits: impl Fn(&AppKey) -> bool,
     workers: usize,
     stop: CancellationToken,
 ) {
+    let Inputs { mut seen, mut projects, applications, selective } = inputs;
+    let mut sweep = tokio::time::interval(SWEEP);
+    sweep.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut complete = false;
     let progress = evaluator.board.stage("evaluate");
     let mut rules = evaluator.rules.clone();
     tokio::select! {
         _ = stop.cancelled() => return,
         loaded = rules.wait_for(|compiled| compiled.loaded) => if loaded.is_err() { return },
     }
+    // An Application that is first seen without its project would be told of what the project subscribes to as of news.
+    let mut status = evaluator.board.subscribe();
+    tokio::select! {
+        _ = stop.cancelled() => return,
+        known = status.wait_for(|status| status.ready.contains(PROJECTS_KNOWN)) => if known.is_err() { return },
+    }
+    drop(status);
+    let (slow, mut slow_versions) = mpsc::unbounded_channel();
+    let queue = Arc::new(Queue::new(evaluator.clone(), applications.clone(), slow));
     let mut tasks = tokio::task::JoinSet::new();
-    let queues: Vec<mpsc::UnboundedSender<Arc<Application>>> = (0..workers.max(1))
-        .map(|_| {
-            let (sender, receiver) = mpsc::unbounded_channel();
-            tasks.spawn(worker(evaluator.clone(), receiver, progress.clone(), stop.clone()));
-            sender
-        })
-        .collect();
+    for _ in 0..workers.max(1) {
+        tasks.spawn(queue.clone().work(progress.clone(), stop.clone()));
+    }
+    let mut patient = tokio::task::JoinSet::new();
     let pass_on = |app: Arc<Application>| {
-        if !admits(&app.key) {
-            return;
+        if admits(&app.key) {
+            queue.push(app);
         }
-        let mut hasher = DefaultHasher::new();
-        app.uid.hash(&mut hasher);
-        app.key.hash(&mut hasher);
-        let _ = queues[(hasher.finish() % queues.len() as u64) as usize].send(app);
     };
+    let expiry =
+        |compiled: &Compiled| compiled.notifications.rules.known.next_expiry(evaluator.clock.now().as_second());
+    let mut expires = expiry(&rules.borrow());
     let mut clock = tokio::time::interval(CLOCK);
     clock.tick().await;
     let mut report_at: Option<tokio::time::Instant> = None;
@@ -324,6 +454,8 @@ pub async fn run(
                 report_at = None;
                 evaluator.report_undefined();
             }
+            Some(app) = slow_versions.recv() => drop(patient.spawn(queue.clone().patiently(app, stop.clone()))),
+            Some(_) = patient.join_next(), if !patient.is_empty() => {}
             // Its subscriptions may have changed (SUB-10, SUB-12).
             Some(project) = projects.recv() => {
                 applications.all().into_iter().filter(|app| app.project == project).for_each(&pass_on);
@@ -331,24 +463,36 @@ pub async fn run(
             next = seen.recv() => match next {
                 None => break,
                 Some(Seen::Version(app)) => pass_on(app),
-                Some(Seen::Gone(key)) => {
-                    evaluator.board.problems(&format!("notify {key}"), Vec::new());
-                    evaluator.board.problems(&format!("notify text {key}"), Vec::new());
-                    evaluator.undefined.gone(&key);
+                Some(Seen::Gone(key)) => evaluator.gone(&key),
+                Some(Seen::Complete) => {
+                    queue.complete();
+                    complete = true;
                 }
-                Some(Seen::Complete) => {}
             },
+            _ = sweep.tick(), if complete && !selective => {
+                let uids = applications.all().iter().map(|app| uid(app)).collect();
+                if let Err(error) = gone::sweep(&evaluator.store, &uids, evaluator.clock.now()).await {
+                    tracing::warn!("ledgers of deleted Applications stay: {error}");
+                }
+            }
             changed = rules.changed() => {
                 if changed.is_err() {
                     break;
                 }
+                expires = expiry(&rules.borrow());
                 applications.all().into_iter().for_each(&pass_on);
                 evaluator.undefined.changed.notify_one();
             }
             _ = clock.tick() => {
-                if rules.borrow().reads_clock {
+                evaluator.foreign.report(&evaluator.board);
+                if expires.is_some_and(|at| evaluator.clock.now().as_second() >= at) {
+                    // Keys of removed triggers go (ST-12).
+                    expires = expiry(&rules.borrow());
                     applications.all().into_iter().for_each(&pass_on);
+                    continue;
                 }
+                let clocked = evaluator.clocked.lock().unwrap_or_else(PoisonError::into_inner).clone();
+                clocked.iter().filter_map(|key| applications.by_key(key)).for_each(&pass_on);
             }
             ended = tasks.join_next() => {
                 if ended.is_some() && !stop.is_cancelled() {
@@ -358,28 +502,8 @@ pub async fn run(
             }
         }
     }
-    drop(queues);
     while tasks.join_next().await.is_some() {}
-}
-
-async fn worker(
-    evaluator: Evaluator,
-    mut queue: mpsc::UnboundedReceiver<Arc<Application>>,
-    progress: Arc<Progress>,
-    stop: CancellationToken,
-) {
-    loop {
-        let app = tokio::select! {
-            _ = stop.cancelled() => return,
-            app = queue.recv() => app,
-        };
-        let Some(app) = app else { return };
-        progress.working();
-        evaluator.version(&app, &stop).await;
-        if queue.is_empty() {
-            progress.idle();
-        }
-    }
+    while patient.join_next().await.is_some() {}
 }
 
 #[cfg(test)]

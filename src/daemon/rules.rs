@@ -12,12 +12,19 @@ use tokio_util::sync::CancellationToken;
 use super::delivery::Clock;
 use super::status::Board;
 use crate::adapters::store::Store;
+use crate::config::documents::{self, Entries};
 use crate::config::notifications::{self, CatalogMode, Notifications};
 use crate::config::secret::Secret;
+use crate::core::notify::Rules;
+use crate::core::notify::known::Known;
+use crate::core::problem::Problem;
 use crate::core::value::{Map, MapKind};
 
 /// Keys of last good sources in the store begin so.
 const GOOD: &str = "notifications/good/";
+
+/// Definitions of triggers in the store begin so.
+const KNOWN: &str = "notifications/known/";
 
 /// The compiled configuration with what the languages see of the Secret.
 #[derive(Clone, Debug)]
@@ -26,8 +33,6 @@ pub struct Compiled {
     pub notifications: Notifications,
     /// `secrets`, as conditions and templates see it.
     pub secrets: Map,
-    /// Some condition reads the clock (EXP-04).
-    pub reads_clock: bool,
     /// The documents were read; before that nothing is known of what people want.
     pub loaded: bool,
 }
@@ -35,7 +40,7 @@ pub struct Compiled {
 impl Default for Compiled {
     fn default() -> Self {
         let (notifications, secrets) = (Notifications::default(), Map::new(MapKind::Bytes));
-        Compiled { notifications, secrets, reads_clock: false, loaded: false }
+        Compiled { notifications, secrets, loaded: false }
     }
 }
 
@@ -46,6 +51,20 @@ pub struct Documents {
     pub config: Option<BTreeMap<String, String>>,
     /// The Secret's entries.
     pub secret: Option<BTreeMap<String, Secret>>,
+    /// What is not readable where they come from.
+    pub problems: Vec<Problem>,
+}
+
+impl Documents {
+    /// Everything to be said of the documents as such; an absent one is no mistake (CFG-02).
+    fn remarks(&self) -> Vec<Problem> {
+        let absent = |there: bool, what: &str, then: &str| {
+            (!there).then(|| Problem::info("DocumentMissing", format!("there is no {what}: {then}")))
+        };
+        let config = absent(self.config.is_some(), "ConfigMap", "only built-in triggers and templates are known");
+        let secret = absent(self.secret.is_some(), "Secret", "no `$key` has a value");
+        self.problems.iter().cloned().chain(config).chain(secret).collect()
+    }
 }
 
 /// Compiles documents; `last_good` are the sources to fall back to.
@@ -54,14 +73,8 @@ pub fn compile(documents: &Documents, last_good: &BTreeMap<String, String>, cata
     let config = documents.config.as_ref().unwrap_or(&empty_config);
     let secret = documents.secret.as_ref().unwrap_or(&empty_secret);
     let notifications = notifications::compile(config, secret, last_good, catalog);
-    let reads_clock = notifications
-        .rules
-        .triggers
-        .values()
-        .flat_map(|trigger| &trigger.conditions)
-        .any(|c| c.when.as_ref().is_some_and(|p| p.reads_clock()));
     let secrets = crate::adapters::services::template_secrets(secret);
-    Compiled { notifications, secrets, reads_clock, loaded: true }
+    Compiled { notifications, secrets, loaded: true }
 }
 
 /// Follows the documents and publishes what they compile to.
@@ -90,13 +103,8 @@ fn rendering(documents: &Documents) -> (BTreeMap<&str, &str>, Option<&BTreeMap<S
 impl Follower {
     /// Runs until the stream ends or the token is cancelled. Unchanged documents publish nothing.
     pub async fn run(self, mut documents: impl Stream<Item = Documents> + Unpin, stop: CancellationToken) {
-        let mut last_good: BTreeMap<String, String> = match self.store.texts(GOOD).await {
-            Ok(texts) => texts.into_iter().map(|(k, v)| (k[GOOD.len()..].to_owned(), v)).collect(),
-            Err(error) => {
-                tracing::warn!("the last good configuration is not readable: {error}");
-                BTreeMap::new()
-            }
-        };
+        let mut last_good = self.kept(GOOD).await;
+        let mut known = Known::from_texts(&self.kept(KNOWN).await);
         let mut before: Option<Documents> = None;
         loop {
             let next = tokio::select! {
@@ -112,7 +120,12 @@ impl Follower {
                 problem.object.clone_from(&self.object);
             }
             self.keep_good(&mut last_good, &compiled.notifications.good).await;
-            self.board.problems("notifications configuration", compiled.notifications.problems.clone());
+            self.keep_known(&mut known, &mut compiled.notifications.rules).await;
+            self.board.problems("notifications documents", next.remarks());
+            // Undefined names are told with the Applications concerned (CFG-14).
+            let mut problems = compiled.notifications.problems.clone();
+            problems.retain(|problem| !problem.names_undefined());
+            self.board.problems("notifications configuration", problems);
             tracing::info!(
                 triggers = compiled.notifications.rules.triggers.len(),
                 templates = compiled.notifications.rules.templates.len(),
@@ -128,6 +141,36 @@ impl Follower {
             before = Some(next);
             self.board.ready("configuration");
         }
+    }
+
+    /// What the store holds under a prefix.
+    async fn kept(&self, prefix: &str) -> BTreeMap<String, String> {
+        match self.store.texts(prefix).await {
+            Ok(texts) => texts.into_iter().map(|(key, text)| (key[prefix.len()..].to_owned(), text)).collect(),
+            Err(error) => {
+                tracing::warn!("the configuration as it was is not readable: {error}");
+                BTreeMap::new()
+            }
+        }
+    }
+
+    /// Notes how the triggers are defined now, before anything is evaluated by it (ST-13).
+    async fn keep_known(&self, known: &mut Known, rules: &mut Rules) {
+        let now = known.observe(&rules.triggers, self.clock.now().as_second());
+        let (before, texts) = (known.texts(), now.texts());
+        for (name, text) in texts.iter().filter(|(name, text)| before.get(*name) != Some(text)) {
+            if let Err(error) = self.store.set_text(&format!("{KNOWN}{name}"), text).await {
+                tracing::warn!(trigger = name, "its definition is not kept: {error}");
+            }
+        }
+        for name in before.keys().filter(|name| !texts.contains_key(*name)) {
+            if let Err(error) = self.store.remove_text(&format!("{KNOWN}{name}")).await {
+                tracing::warn!(trigger = name, "its old definition stays in the store: {error}");
+            }
+        }
+        now.equip(&mut rules.triggers);
+        rules.known = now.clone();
+        *known = now;
     }
 
     async fn keep_good(&self, known: &mut BTreeMap<String, String>, good: &BTreeMap<String, String>) {
@@ -147,25 +190,90 @@ impl Follower {
     }
 }
 
-/// Documents read from files, again whenever one changes (PRB-04).
+/// Documents read from files, again whenever one changes (PRB-04). While a file cannot be read, what it held stays in
+/// force; one that is not there is empty (CFG-02).
 pub fn from_files(
     config: Option<PathBuf>,
     secret: Option<PathBuf>,
     names: (String, String),
 ) -> impl Stream<Item = Documents> {
-    let state = (config, secret, names, None::<(Option<String>, Option<String>)>);
-    futures::stream::unfold(state, |(config, secret, names, before)| async move {
+    let files = Files { config, secret, names, before: None, told: Documents::default() };
+    futures::stream::unfold(files, |mut files| async move {
         loop {
-            let read = |path: &Option<PathBuf>| path.as_ref().and_then(|p| std::fs::read_to_string(p).ok());
-            let now = (read(&config), read(&secret));
-            if before.as_ref() != Some(&now) {
-                let documents = Documents {
-                    config: now.0.as_deref().and_then(|text| crate::config::documents::config_map(text, &names.0).ok()),
-                    secret: now.1.as_deref().and_then(|text| crate::config::documents::secret(text, &names.1).ok()),
-                };
-                return Some((documents, (config, secret, names, Some(now))));
+            if let Some(documents) = files.look() {
+                return Some((documents, files));
             }
-            tokio::time::sleep(Duration::from_secs(1)).await;
+            tokio::time::sleep(LOOK).await;
         }
     })
 }
+
+/// How often files are looked at.
+const LOOK: Duration = Duration::from_secs(1);
+
+struct Files {
+    config: Option<PathBuf>,
+    secret: Option<PathBuf>,
+    names: (String, String),
+    before: Option<(Text, Text)>,
+    told: Documents,
+}
+
+/// A file's text; `None` if there is none, an error if it cannot be read.
+type Text = Result<Option<String>, String>;
+
+fn text(path: Option<&PathBuf>) -> Text {
+    match path.map(std::fs::read_to_string) {
+        None => Ok(None),
+        Some(Ok(text)) => Ok(Some(text)),
+        Some(Err(error)) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Some(Err(error)) => Err(error.to_string()),
+    }
+}
+
+impl Files {
+    fn look(&mut self) -> Option<Documents> {
+        let now = (text(self.config.as_ref()), text(self.secret.as_ref()));
+        if self.before.as_ref() == Some(&now) {
+            return None;
+        }
+        let mut problems = Vec::new();
+        let config = entries(&now.0, |text| documents::config_map(text, &self.names.0), &self.config, &mut problems);
+        let secret = entries(&now.1, |text| documents::secret(text, &self.names.1), &self.secret, &mut problems);
+        self.told = Documents {
+            config: config.unwrap_or_else(|| self.told.config.clone()),
+            secret: secret.unwrap_or_else(|| self.told.secret.clone()),
+            problems,
+        };
+        self.before = Some(now);
+        Some(self.told.clone())
+    }
+}
+
+/// What a file's text holds; `None` if it says nothing readable.
+fn entries<V>(
+    text: &Text,
+    read: impl Fn(&str) -> Result<Entries<V>, Problem>,
+    path: &Option<PathBuf>,
+    problems: &mut Vec<Problem>,
+) -> Option<Option<BTreeMap<String, V>>> {
+    let named = |problem: Problem| match path {
+        Some(path) => problem.in_object(path.display().to_string()),
+        None => problem,
+    };
+    let unreadable = |error: &String| Problem::error("FileUnreadable", error.clone());
+    match text.as_ref().map_err(unreadable).and_then(|text| text.as_deref().map(read).transpose()) {
+        Ok(None) => Some(None),
+        Ok(Some(found)) => {
+            problems.extend(found.problems.into_iter().map(named));
+            Some(Some(found.entries))
+        }
+        Err(problem) => {
+            problems.push(named(problem).hint("what the file held before stays in force"));
+            None
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -21,7 +21,7 @@ pub(super) const STUCK_AFTER: Duration = Duration::from_secs(120);
 const SAY_AGAIN: Duration = Duration::from_secs(3600);
 
 /// What must have happened before the daemon is ready (PRB-01).
-const CONDITIONS: &[&str] = &["applications", "configuration", "store"];
+const CONDITIONS: &[&str] = &["applications", "configuration", "import", "store"];
 
 /// What the daemon is doing, as the faces see it.
 #[derive(Clone, Debug, Default)]
@@ -289,8 +289,9 @@ mod tests {
     #[test]
     fn prb_01_ready_only_when_everything_needed_is_there() {
         let board = Board::default();
-        assert_eq!(board.status().not_ready(), ["applications", "configuration", "store"]);
+        assert_eq!(board.status().not_ready(), ["applications", "configuration", "import", "store"]);
         board.ready("store");
+        board.ready("import");
         board.not_needed("configuration");
         assert_eq!(board.status().not_ready(), ["applications"]);
         board.ready("applications");
@@ -373,6 +374,7 @@ mod tests {
         let board = Board::default();
         board.not_needed("applications");
         board.not_needed("configuration");
+        board.not_needed("import");
         board.ready("store");
         assert!(board.status().not_ready().is_empty());
         board.unready("store");

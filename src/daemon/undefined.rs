@@ -59,7 +59,7 @@ impl Undefined {
         let problem = |((what, name), apps): (&(What, String), &BTreeSet<AppKey>)| {
             let mut problem = match what {
                 What::Trigger => configuration.undefined_trigger(name),
-                What::Service => configuration.undefined_service(name),
+                What::Service => configuration.undefined_service(name, ""),
             };
             let named: Vec<String> = apps.iter().take(NAMED).map(AppKey::to_string).collect();
             let more = if apps.len() > NAMED { ", …" } else { "" };

@@ -10,7 +10,7 @@ use lynceus::core::application::Application;
 use lynceus::core::notify::catalog::{Topic, render};
 use lynceus::core::notify::ledger::Ledger;
 use lynceus::core::notify::variables::Facts;
-use lynceus::core::notify::{Rules, evaluate};
+use lynceus::core::notify::{Inherited, Rules, evaluate};
 use lynceus::core::value::time::Moment;
 use lynceus::core::value::{Map, MapKind, Value};
 
@@ -34,8 +34,14 @@ pub fn measure(size: usize) {
     rate("Applications evaluated, three triggers each", |n| {
         let app = &parsed[n % parsed.len()];
         let ledger = Ledger { known: true, ..Ledger::default() };
-        let found =
-            evaluate(app, None, &compiled.rules, &ledger, || facts(app, &compiled.rules), Timestamp::UNIX_EPOCH);
+        let found = evaluate(
+            app,
+            Inherited::default(),
+            &compiled.rules,
+            &ledger,
+            || facts(app, &compiled.rules),
+            Timestamp::UNIX_EPOCH,
+        );
         evaluated += found.evaluated.len();
     });
     assert!(evaluated > 0, "nothing was evaluated");

@@ -325,7 +325,7 @@ mod tests {
     }
 
     #[test]
-    fn git_credentials_argocd_project_first_then_unscoped_then_longest_prefix() {
+    fn hlp_01_git_credentials_argocd_project_first_then_unscoped_then_longest_prefix() {
         use SecretKind::{RepoCreds, Repository};
         let secrets = [
             secret("short", RepoCreds, &[("url", "https://git.example"), ("username", "short"), ("password", "x")]),

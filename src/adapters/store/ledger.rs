@@ -31,6 +31,15 @@ pub(super) fn apply(c: &Connection, uid: &str, changes: &[LedgerChange]) -> Resu
             LedgerChange::Remove(key) => {
                 c.prepare_cached("DELETE FROM ledger WHERE uid = ?1 AND key = ?2")?.execute([uid, key])?;
             }
+            LedgerChange::Move(from, to) => {
+                c.prepare_cached("UPDATE OR REPLACE ledger SET key = ?3, origin = ?4 WHERE uid = ?1 AND key = ?2")?
+                    .execute(params![uid, from, to, Origin::Adopted.word()])?;
+                c.prepare_cached(
+                    "UPDATE event SET state_key = ?3
+                     WHERE state NOT IN ('done', 'dead') AND uid = ?1 AND state_key = ?2",
+                )?
+                .execute([uid, from, to])?;
+            }
         }
     }
     Ok(())

@@ -1,12 +1,11 @@
-//! The items of a trigger: each compiles alone, and what is odd about it is said (notifications.md §3).
+//! The conditions of a trigger, each compiled by itself, and what is probably not meant as written (notifications.md §3).
 
 use crate::config::yaml::Node;
 use crate::core::notify::trigger::{Condition, Fault};
-use crate::core::problem::Problem;
+use crate::core::problem::{Problem, Severity};
 
 const CONDITION_FIELDS: &[&str] = &["when", "oncePer", "send", "description", "lynceus"];
 
-/// Compiles one item of a trigger's list. What cannot work is a problem and a fault of the trigger.
 pub(super) fn condition(index: usize, node: &Node, problems: &mut Vec<Problem>) -> Result<Condition, Vec<Fault>> {
     let unusable =
         |text: &str| vec![Fault { field: "when", text: text.to_owned(), hint: String::new(), line: 1, column: 1 }];
@@ -17,6 +16,7 @@ pub(super) fn condition(index: usize, node: &Node, problems: &mut Vec<Problem>) 
         return Err(faults);
     }
     problems.extend(node.unknown_fields("a condition", CONDITION_FIELDS));
+    own_settings(node, problems);
     let text = |name: &str| node.field(name).and_then(|n| n.as_text()).map(|t| t.into_owned()).unwrap_or_default();
     let (when, once_per) = (text("when"), text("oncePer"));
     let mut send = Vec::new();
@@ -47,6 +47,11 @@ pub(super) fn condition(index: usize, node: &Node, problems: &mut Vec<Problem>) 
                     problems.push(problem);
                 }
             }
+            if condition.when.as_ref().is_some_and(|when| when.never_boolean()) {
+                let text = format!("`when` of condition {index} yields no boolean, so it never fires");
+                let at = node.field("when").map_or(node.at, |when| when.at);
+                problems.push(at.mark(Problem::warning("ConditionNeverFires", text)).at_key(format!("[{index}].when")));
+            }
             once_per_identity(index, &condition, problems);
             Ok(condition)
         }
@@ -67,6 +72,34 @@ pub(super) fn condition(index: usize, node: &Node, problems: &mut Vec<Problem>) 
                 });
             }
             Err(faults)
+        }
+    }
+}
+
+/// What may stand in a condition's `lynceus:` block; none of it is followed by this version (§15.1).
+const LATER: &[&str] = &[
+    "identity",
+    "whenStale",
+    "onFirstSight",
+    "onConfigChange",
+    "emptyOncePer",
+    "for",
+    "recovery",
+    "repeat",
+    "group",
+    "severity",
+    "story",
+];
+
+/// Settings that nothing follows are said: whoever wrote them counts on them.
+fn own_settings(condition: &Node, problems: &mut Vec<Problem>) {
+    let Some(block) = condition.field("lynceus") else { return };
+    let unknown = block.unknown_fields("a condition's `lynceus` block", LATER);
+    problems.extend(unknown.into_iter().map(|problem| Problem { severity: Severity::Warning, ..problem }));
+    for entry in block.entries().unwrap_or_default() {
+        if LATER.iter().any(|name| name.eq_ignore_ascii_case(&entry.key)) {
+            let text = format!("`{}` is not followed by this version; the condition works as without it", entry.key);
+            problems.push(entry.at.mark(Problem::warning("SettingPending", text)));
         }
     }
 }

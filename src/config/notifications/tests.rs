@@ -1,6 +1,8 @@
 //! Each key compiles alone; the catalog; the example configuration.
 
 mod corpus;
+mod isolation;
+mod remarks;
 mod rendering;
 
 use super::*;
@@ -286,7 +288,7 @@ fn section_8_3_json_fields_are_repaired_or_left() {
 #[test]
 fn section_13_1_examples_for_other_receivers_are_valid_json() {
     let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("config/example/argocd-notifications-cm.yaml");
-    let entries = crate::config::documents::config_map(&std::fs::read_to_string(path).unwrap(), "x").unwrap();
+    let entries = crate::config::documents::config_map(&std::fs::read_to_string(path).unwrap(), "x").unwrap().entries;
     let rules = compile(&entries, &BTreeMap::new(), &BTreeMap::new(), CatalogMode::Auto).rules;
     let context = [("argocdUrl", "https://argocd.example.com"), ("environment", "production")];
     let mut seen = 0;
@@ -343,8 +345,8 @@ fn section_13_1_examples_for_other_receivers_are_valid_json() {
 fn example_configuration_has_no_problem() {
     let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("config/example");
     let read = |name: &str| std::fs::read_to_string(folder.join(name)).unwrap();
-    let entries = crate::config::documents::config_map(&read("argocd-notifications-cm.yaml"), "x").unwrap();
-    let secrets = crate::config::documents::secret(&read("argocd-notifications-secret.yaml"), "x").unwrap();
+    let entries = crate::config::documents::config_map(&read("argocd-notifications-cm.yaml"), "x").unwrap().entries;
+    let secrets = crate::config::documents::secret(&read("argocd-notifications-secret.yaml"), "x").unwrap().entries;
     let notifications = compile(&entries, &secrets, &BTreeMap::new(), CatalogMode::Auto);
     assert_eq!(notifications.problems, []);
     assert_eq!(notifications.services.len(), 7);

@@ -46,7 +46,7 @@ struct Vector {
 }
 
 #[test]
-fn secret_substitution_table() {
+fn section_2_3_cfg_09_cfg_10_cfg_11_secret_substitution_table() {
     let vectors: Vec<Vector> =
         serde_json::from_str(include_str!("../../../tests/fixtures/config/secret_substitution.json")).unwrap();
     for Vector { rule, header, value, problems } in vectors {

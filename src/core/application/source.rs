@@ -249,7 +249,7 @@ fn not_writable(app: &Application, index: usize) -> Problem {
 }
 
 /// Whether a source's URL is a Git repository.
-fn is_git(source: &Source) -> bool {
+pub fn is_git(source: &Source) -> bool {
     source.chart.is_none() && !source.repo_url.trim().to_ascii_lowercase().starts_with("oci://")
 }
 

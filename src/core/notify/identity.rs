@@ -37,6 +37,16 @@ pub fn state_key(
     key
 }
 
+/// Whether a text looks like a state key: it holds `:[<index>].<27 letters of a hash>:`.
+pub fn is_state_key(text: &str) -> bool {
+    text.match_indices(":[").any(|(at, _)| {
+        let Some((index, rest)) = text[at + 2..].split_once("].") else { return false };
+        let Some((hash, _)) = rest.split_once(':') else { return false };
+        let digits = !index.is_empty() && index.bytes().all(|b| b.is_ascii_digit());
+        digits && hash.len() == 27 && hash.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'))
+    })
+}
+
 /// `occ_…`: one reason to notify for one condition of one Application.
 pub fn occurrence_id(uid: &str, config_namespace: &str, trigger: &str, condition: &str, occurrence: &str) -> String {
     format!("occ_{}", hash(&["lynceus/occurrence/1", uid, config_namespace, trigger, condition, occurrence]))
@@ -96,6 +106,19 @@ mod tests {
             let mark = Mark { origin: Origin::Planned, at: 1767225600, told: true };
             let ledger = Ledger { known: true, marks: [(key, mark)].into() };
             assert_eq!(export(&ledger, |_| true).as_deref(), Some(text("stored")), "{}", row["case"]);
+        }
+    }
+
+    #[test]
+    fn section_10_1_what_a_state_key_looks_like() {
+        let vectors = vectors();
+        for row in vectors["keys"].as_array().unwrap() {
+            let stored: std::collections::BTreeMap<String, i64> =
+                serde_json::from_str(row["stored"].as_str().unwrap()).unwrap();
+            assert!(stored.keys().all(|key| is_state_key(key)), "{stored:?}");
+        }
+        for other in ["", "foreign", "a:[0].short:b:c", "a:[x].2jmj7l5rSw0yVb_vlWAYkK_YBwk:b:", "on-x:[0"] {
+            assert!(!is_state_key(other), "{other}");
         }
     }
 

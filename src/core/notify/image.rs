@@ -168,7 +168,7 @@ pub fn evaluate(
     facts: impl FnOnce() -> Facts,
 ) -> Evaluation {
     let evaluation = Evaluation::default();
-    let mut pass = Pass { app, rules, ledger: Ledger::default(), now: event.at, evaluation };
+    let mut pass = Pass { app, rules, ledger: Ledger::default(), upstream: None, now: event.at, evaluation };
     let (wanted, _) = subscriptions(app, project, rules);
     if wanted.is_empty() {
         return pass.evaluation;

@@ -61,6 +61,8 @@ pub enum LedgerChange {
     Put(String, Mark),
     /// Removes a key.
     Remove(String),
+    /// Goes on with a key under another name (ST-13): from, to. Events that are not delivered yet follow.
+    Move(String, String),
 }
 
 impl Ledger {
@@ -75,22 +77,31 @@ impl Ledger {
                 LedgerChange::Remove(key) => {
                     self.marks.remove(key);
                 }
+                LedgerChange::Move(from, to) => {
+                    if let Some(mark) = self.marks.remove(from) {
+                        self.marks.insert(to.clone(), Mark { origin: Origin::Adopted, ..mark });
+                    }
+                }
             }
         }
     }
 }
 
-/// Reads the state annotation: unparsable JSON is an empty ledger and `false`; one value that is no integer drops that
-/// entry only (IMP-02).
-pub fn import(annotation: &str) -> (BTreeMap<String, Mark>, bool) {
+/// Reads the state annotation; gives what is wrong with it as well: unparsable JSON is an empty ledger, a value that is
+/// no integer drops that entry only (IMP-02).
+pub fn import(annotation: &str) -> (BTreeMap<String, Mark>, Option<String>) {
     let Ok(serde_json::Value::Object(entries)) = serde_json::from_str(annotation) else {
-        return (BTreeMap::new(), annotation.is_empty());
+        let wrong = (!annotation.is_empty()).then(|| "the state annotation is no JSON object".to_owned());
+        return (BTreeMap::new(), wrong);
     };
-    let marks = entries
+    let all = entries.len();
+    let marks: BTreeMap<String, Mark> = entries
         .into_iter()
         .filter_map(|(key, value)| Some((key, Mark { origin: Origin::Import, at: value.as_i64()?, told: true })))
         .collect();
-    (marks, true)
+    let dropped = all - marks.len();
+    let wrong = (dropped > 0).then(|| format!("{dropped} entries of the state annotation hold no integer"));
+    (marks, wrong)
 }
 
 /// The most entries the annotation holds (WRB-03).
@@ -143,11 +154,12 @@ mod tests {
 
     #[test]
     fn imp_01_imp_02_import_keeps_what_is_good() {
-        let (marks, readable) = import(r#"{"a:b":5,"c":"x","d":1.5,"\u003cnil\u003e:e":7}"#);
-        assert!(readable);
+        let (marks, wrong) = import(r#"{"a:b":5,"c":"x","d":1.5,"\u003cnil\u003e:e":7}"#);
+        assert!(wrong.is_some_and(|text| text.starts_with("2 entries")));
         assert_eq!(marks.keys().collect::<Vec<_>>(), ["<nil>:e", "a:b"]);
-        for (text, readable) in [("", true), ("{}", true), ("[1]", false), ("{", false)] {
-            assert_eq!(import(text), (BTreeMap::new(), readable), "{text}");
+        for (text, good) in [("", true), ("{}", true), ("[1]", false), ("{", false)] {
+            let (marks, wrong) = import(text);
+            assert_eq!((marks.len(), wrong.is_none()), (0, good), "{text}");
         }
     }
 
@@ -168,8 +180,10 @@ mod tests {
             LedgerChange::Put("a".into(), told(1)),
             LedgerChange::Put("b".into(), told(2)),
             LedgerChange::Remove("a".into()),
+            LedgerChange::Move("b".into(), "c".into()),
+            LedgerChange::Move("nothing".into(), "d".into()),
         ]);
         assert!(ledger.known);
-        assert_eq!(ledger.marks.keys().collect::<Vec<_>>(), ["b"]);
+        assert_eq!(ledger.marks, [("c".to_owned(), Mark { origin: Origin::Adopted, ..told(2) })].into());
     }
 }

@@ -13,6 +13,7 @@ use crate::core::problem::Problem;
 pub mod catalog;
 pub mod identity;
 pub mod image;
+pub mod known;
 pub mod ledger;
 pub mod message;
 pub mod row;
@@ -20,8 +21,10 @@ pub mod selector;
 pub mod subscription;
 pub mod trigger;
 pub mod variables;
+pub mod versions;
 
 use catalog::{MessageTemplate, ServiceKind, Topic};
+use known::Known;
 use ledger::{Ledger, LedgerChange, Mark, Origin};
 use row::{Payload, Row, RowState};
 use subscription::{Defaults, Destination, GlobalSubscription, Subscriptions};
@@ -52,6 +55,20 @@ pub struct Rules {
     pub defaults: Defaults,
     /// `context`.
     pub context: BTreeMap<String, String>,
+    /// How the triggers were defined before (ST-12, ST-13).
+    pub known: Known,
+}
+
+/// What an Application's project subscribes it to.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Inherited<'a> {
+    /// Annotations of its project (SUB-10).
+    pub project: Option<&'a BTreeMap<String, String>>,
+    /// Annotations of the project that upstream finds, which looks beside the Application only.
+    pub upstream: Option<&'a BTreeMap<String, String>>,
+    /// The Application was there before this installation's very first start: what only `project` gives and is true
+    /// already when it is first seen is taken as told (SUB-10).
+    pub adopt: bool,
 }
 
 /// What one pass found.
@@ -77,6 +94,8 @@ pub struct Evaluation {
     pub fallbacks: Vec<String>,
     /// Why nothing was evaluated, if so.
     pub skipped: Option<&'static str>,
+    /// An evaluated condition may change its outcome with time alone (EXP-04).
+    pub reads_clock: bool,
 }
 
 /// Whether this version is left alone because its operation is not settled yet (CT-03 to CT-05).
@@ -111,21 +130,26 @@ pub fn subscriptions(
 /// ledger key, what turned false loses its key (§9.2, §9.3). `now` is the outbox's clock, by which rows age.
 pub fn evaluate(
     app: &Application,
-    project: Option<&BTreeMap<String, String>>,
+    inherited: Inherited<'_>,
     rules: &Rules,
     ledger: &Ledger,
     facts: impl FnOnce() -> Facts,
     now: Timestamp,
 ) -> Evaluation {
-    let mut pass = Pass { app, rules, ledger: ledger.clone(), now, evaluation: Evaluation::default() };
+    let evaluation = Evaluation::default();
+    let mut pass = Pass { app, rules, ledger: ledger.clone(), upstream: None, now, evaluation };
     pass.import();
+    pass.carry();
     if let Some(reason) = skip(app) {
         pass.evaluation.skipped = Some(reason);
         return pass.evaluation;
     }
-    let (wanted, problems) = subscriptions(app, project, rules);
+    let (wanted, problems) = subscriptions(app, inherited.project, rules);
     pass.evaluation.problems.extend(problems);
     pass.note_undefined(&wanted);
+    if inherited.adopt && !ledger.known && inherited.project != inherited.upstream {
+        pass.upstream = Some(subscriptions(app, inherited.upstream, rules).0);
+    }
     let held = pass.held_conditions();
     if wanted.is_empty() && held.is_empty() {
         pass.evaluation.skipped = Some("nobody subscribed");
@@ -145,9 +169,14 @@ pub fn evaluate(
                 continue;
             }
             let outcome = condition.evaluate(&variables, &facts.now);
+            pass.evaluation.reads_clock |= condition.reads_clock();
             pass.evaluation.evaluated.push((name.to_owned(), outcome.result == Some(true)));
             pass.evaluation.wanted.extend(facts.take_wanted());
-            pass.condition(name, condition, &outcome, destinations, &facts);
+            let mut firing = Firing { trigger: name, condition, once_per: &outcome.once_per, former: Vec::new() };
+            if outcome.result == Some(true) {
+                firing.former = condition.former_texts(&variables, &facts.now);
+            }
+            pass.condition(&firing, &outcome, destinations, &facts);
             // What a template asks for is looked up when the row is sent; planning does not wait for it (HLP-05).
             facts.take_wanted();
         }
@@ -156,11 +185,22 @@ pub fn evaluate(
     pass.evaluation
 }
 
+/// A condition in one pass.
+struct Firing<'a> {
+    trigger: &'a str,
+    condition: &'a Condition,
+    once_per: &'a str,
+    /// `oncePer` texts as they were before edits (ST-13).
+    former: Vec<String>,
+}
+
 struct Pass<'a> {
     app: &'a Application,
     rules: &'a Rules,
     /// The ledger as it will be.
     ledger: Ledger,
+    /// Where destinations beyond these are adopted: what upstream would have told (SUB-10).
+    upstream: Option<Subscriptions>,
     now: Timestamp,
     evaluation: Evaluation,
 }
@@ -177,15 +217,35 @@ impl Pass<'_> {
             return;
         }
         let Some(text) = self.app.annotation(STATE_ANNOTATION) else { return };
-        let (marks, readable) = ledger::import(text);
-        if !readable {
-            let problem = Problem::warning("StateAnnotationUnreadable", "the state annotation is no JSON object")
-                .in_object(self.app.label())
-                .at_key(STATE_ANNOTATION);
-            self.evaluation.problems.push(problem);
-        }
+        let (marks, wrong) = ledger::import(text);
+        self.evaluation.problems.extend(wrong.map(|text| {
+            let problem = Problem::warning("StateAnnotationUnreadable", text).in_object(self.app.label());
+            problem.at_key(STATE_ANNOTATION)
+        }));
         for (key, mark) in marks {
             self.change(LedgerChange::Put(key, mark));
+        }
+    }
+
+    /// Keys of edited conditions get their new names (ST-13), those of removed ones go after a day (ST-12).
+    fn carry(&mut self) {
+        let rules = self.rules;
+        let known = &rules.known;
+        for (before, now) in known.renamed() {
+            let keys = self.ledger.marks.keys();
+            let found: Vec<(String, usize)> =
+                keys.filter_map(|key| Some((key.clone(), known::place(key, &before)?))).collect();
+            for (key, at) in found {
+                let renamed = format!("{}{now}{}", &key[..at], &key[at + before.len()..]);
+                let taken = self.ledger.marks.contains_key(&renamed);
+                self.change(if taken { LedgerChange::Remove(key) } else { LedgerChange::Move(key, renamed) });
+            }
+        }
+        for gone in known.expired(self.now.as_second()) {
+            let keys = self.ledger.marks.keys().filter(|key| known::place(key, &gone).is_some());
+            for key in keys.cloned().collect::<Vec<_>>() {
+                self.change(LedgerChange::Remove(key));
+            }
         }
     }
 
@@ -231,16 +291,14 @@ impl Pass<'_> {
         }
     }
 
-    fn condition(
-        &mut self,
-        trigger: &str,
-        condition: &Condition,
-        outcome: &Outcome,
-        destinations: &[Destination],
-        facts: &Facts,
-    ) {
+    fn condition(&mut self, firing: &Firing<'_>, outcome: &Outcome, destinations: &[Destination], facts: &Facts) {
+        let Firing { trigger, condition, once_per, .. } = *firing;
         self.say(trigger, condition, outcome);
         if outcome.undetermined {
+            // What may be true is not forgotten either (ST-15).
+            let part = format!("{trigger}:{}:", condition.key);
+            let keys = self.ledger.marks.keys().filter(|key| known::place(key, &part).is_some());
+            self.evaluation.true_keys.extend(keys.cloned());
             return;
         }
         if outcome.result != Some(true) {
@@ -248,12 +306,12 @@ impl Pass<'_> {
             return;
         }
         // True for those as well who are told already and no longer subscribe (ST-15).
-        let prefix = identity::state_key(&outcome.once_per, "", trigger, &condition.key, "", "");
+        let prefix = identity::state_key(once_per, "", trigger, &condition.key, "", "");
         let prefix = prefix.strip_suffix(':').unwrap_or(&prefix);
         let standing = self.ledger.marks.keys().filter(|key| key.starts_with(prefix)).cloned();
         self.evaluation.true_keys.extend(standing);
         for destination in destinations {
-            self.fired(trigger, condition, &outcome.once_per, destination, facts);
+            self.fired(firing, destination, facts);
         }
     }
 
@@ -286,26 +344,30 @@ impl Pass<'_> {
     }
 
     /// A true condition for one destination (ST-01, ST-02, ST-05, ST-08).
-    fn fired(
-        &mut self,
-        trigger: &str,
-        condition: &Condition,
-        once_per: &str,
-        destination: &Destination,
-        facts: &Facts,
-    ) {
+    fn fired(&mut self, firing: &Firing<'_>, destination: &Destination, facts: &Facts) {
+        let Firing { trigger, condition, once_per, .. } = *firing;
         let Destination { service, recipient } = destination;
         let shown = identity::state_key(once_per, "", trigger, &condition.key, service, recipient);
-        let substitute = if once_per.is_empty() { multi_source_value(self.app) } else { None };
+        // Without `oncePer` there is no value that could be missing: each edge is told (ST-03).
+        let valueless = once_per.is_empty() && condition.once_per.is_some();
+        let substitute = if valueless { multi_source_value(self.app) } else { None };
         let ledger_key = match &substitute {
             Some(value) => format!("{LEDGER_ONLY}{value}:{shown}"),
             None => shown.clone(),
         };
         self.evaluation.true_keys.insert(shown.clone());
         self.evaluation.true_keys.insert(ledger_key.clone());
+        self.take_up_former(firing, destination, &ledger_key);
         if let Some(mark) = self.ledger.marks.get(&ledger_key).cloned() {
             if mark.told && !self.ledger.marks.contains_key(&shown) {
                 self.change(LedgerChange::Put(shown, mark));
+            }
+            return;
+        }
+        if self.upstream.as_ref().is_some_and(|upstream| !upstream.of(trigger).contains(destination)) {
+            for key in BTreeSet::from([ledger_key, shown]) {
+                let mark = Mark { origin: Origin::Adopted, told: true, ..self.planned() };
+                self.change(LedgerChange::Put(key, mark));
             }
             return;
         }
@@ -330,6 +392,17 @@ impl Pass<'_> {
         };
         let row = self.row(trigger, condition, &occurrence, shown, destination, facts);
         self.evaluation.rows.push(row);
+    }
+
+    /// A destination that was told under an earlier `oncePer` of the condition is told under the present one (ST-13).
+    fn take_up_former(&mut self, firing: &Firing<'_>, to: &Destination, ledger_key: &str) {
+        for text in &firing.former {
+            let (trigger, condition) = (firing.trigger, &firing.condition.key);
+            let before = identity::state_key(text, "", trigger, condition, &to.service, &to.recipient);
+            if self.ledger.marks.contains_key(&before) && !self.ledger.marks.contains_key(ledger_key) {
+                self.change(LedgerChange::Move(before, ledger_key.to_owned()));
+            }
+        }
     }
 
     fn row(

@@ -58,16 +58,23 @@ impl Defaults {
 pub struct Subscriptions {
     /// By trigger, in byte order.
     pub by_trigger: BTreeMap<String, Vec<Destination>>,
+    /// How many were beyond [`MOST`].
+    left_out: usize,
 }
 
-/// At most this many destinations are used per Application (§24); the first ones in order.
+/// At most this many destinations of one trigger are used per Application (§24); the first ones in order.
 pub const MOST: usize = 500;
 
 impl Subscriptions {
     fn add(&mut self, trigger: &str, destination: Destination) {
         let list = self.by_trigger.entry(trigger.to_owned()).or_default();
-        if !list.contains(&destination) && list.len() < MOST {
+        if list.contains(&destination) {
+            return;
+        }
+        if list.len() < MOST {
             list.push(destination);
+        } else {
+            self.left_out += 1;
         }
     }
 
@@ -112,6 +119,10 @@ pub fn merge(
             }
         }
     }
+    if merged.left_out > 0 {
+        let text = format!("{} destinations are beyond the first {MOST} of their trigger", merged.left_out);
+        problems.push(Problem::error("TooManyDestinations", text).hint("let one recipient pass the message on"));
+    }
     (merged, problems)
 }
 
@@ -148,20 +159,14 @@ fn subscribe(path: &str, value: &str, defaults: &Defaults, merged: &mut Subscrip
             .push(Problem::error("SubscriptionKey", "the key names no service").hint("subscribe.<trigger>.<service>"));
         return problems;
     }
-    for text in [path, value] {
-        if text.contains("{{") || text.contains("${") || text == "undefined" {
-            problems.push(
-                Problem::warning("SubscriptionNotExpanded", format!("`{text}` looks like a placeholder"))
-                    .hint("it was not expanded by whoever generated this object"),
-            );
-        }
-    }
+    problems.extend(unexpanded(path));
     let triggers: Vec<String> =
         if trigger.is_empty() { defaults.of(service).to_vec() } else { vec![trigger.to_owned()] };
     if trigger.is_empty() && defaults.are_missing(service) {
         problems.push(without_trigger());
     }
     for recipient in recipients(value) {
+        problems.extend(unexpanded(&recipient));
         for trigger in &triggers {
             merged.add(trigger, Destination { service: service.to_owned(), recipient: recipient.clone() });
         }
@@ -176,6 +181,15 @@ fn without_trigger() -> Problem {
         "no trigger is named and there are no `defaultTriggers`; it does nothing",
     )
     .hint("subscribe.<trigger>.<service>")
+}
+
+/// A placeholder that was meant to be replaced before it came here (CFG-14): in a key below `subscribe.`, or a recipient.
+pub fn unexpanded(text: &str) -> Option<Problem> {
+    let placeholder = text.contains("{{") || text.contains("${") || text.split(['.', ':']).any(|p| p == "undefined");
+    placeholder.then(|| {
+        Problem::warning("SubscriptionNotExpanded", format!("`{text}` looks like a placeholder"))
+            .hint("it was not expanded by whoever generated this object")
+    })
 }
 
 /// `;`-separated and trimmed; the empty text is one empty recipient, `;` is nobody (SUB-01).
@@ -210,8 +224,14 @@ fn list(value: &str, defaults: &Defaults, merged: &mut Subscriptions) -> Vec<Pro
         }
     };
     for item in &items {
+        let wrong = |text: &str| Problem::error("SubscriptionList", text).upstream_rejects();
         let triggers = match field(item, "trigger") {
-            Some(Json::Array(names)) => names.iter().filter_map(Json::as_str).map(str::to_owned).collect(),
+            Some(Json::Array(names)) => {
+                if names.iter().any(|name| !name.is_string()) {
+                    problems.push(wrong("a name in `trigger` is no text").hint("quote it"));
+                }
+                names.iter().filter_map(Json::as_str).map(str::to_owned).collect()
+            }
             Some(Json::String(one)) => {
                 problems.push(
                     Problem::warning("SubscriptionList", "`trigger` is a single text")
@@ -222,27 +242,39 @@ fn list(value: &str, defaults: &Defaults, merged: &mut Subscriptions) -> Vec<Pro
             }
             Some(Json::Null) | None => Vec::new(),
             Some(_) => {
-                problems.push(Problem::error("SubscriptionList", "`trigger` is neither a list nor a text"));
+                problems.push(wrong("`trigger` is neither a list nor a text"));
                 continue;
             }
         };
-        let Some(Json::Array(destinations)) = field(item, "destinations") else { continue };
-        for destination in destinations {
+        let list = |object: &Json, name: &str| match field(object, name) {
+            None | Some(Json::Null) => Ok(Vec::new()),
+            Some(Json::Array(items)) => Ok(items.clone()),
+            Some(_) => Err(wrong(&format!("`{name}` is no list"))),
+        };
+        let destinations = list(item, "destinations").unwrap_or_else(|problem| {
+            problems.push(problem);
+            Vec::new()
+        });
+        for destination in &destinations {
             let service = field(destination, "service").and_then(Json::as_str).unwrap_or_default();
             if service.is_empty() {
                 problems.push(Problem::error("SubscriptionList", "a destination names no service"));
                 continue;
             }
-            let Some(Json::Array(recipients)) = field(destination, "recipients") else { continue };
-            if triggers.is_empty() && defaults.are_missing(service) {
+            let recipients = list(destination, "recipients").unwrap_or_else(|problem| {
+                problems.push(problem);
+                Vec::new()
+            });
+            if triggers.is_empty() && defaults.are_missing(service) && !recipients.is_empty() {
                 problems.push(without_trigger().hint("name it: trigger: [name]"));
             }
             let triggers = if triggers.is_empty() { defaults.of(service).to_vec() } else { triggers.clone() };
-            for recipient in recipients {
+            for recipient in &recipients {
                 let Some(recipient) = recipient.as_str() else {
-                    problems.push(Problem::error("SubscriptionList", "a recipient is no text").hint("quote it"));
+                    problems.push(wrong("a recipient is no text").hint("quote it"));
                     continue;
                 };
+                problems.extend(unexpanded(recipient));
                 for trigger in &triggers {
                     let destination = Destination { service: service.to_owned(), recipient: recipient.to_owned() };
                     merged.add(trigger, destination);
@@ -307,7 +339,17 @@ mod tests {
             (vec![("subscriptions", "{")], "", 1),
             (vec![("subscriptions", "")], "", 1),
             (vec![("random", "z"), ("subscribe.slack", "a"), ("zzz.slack", "y")], "d→slack:a", 0),
+            (vec![("subscriptions", "[{trigger: [t, 5], destinations: [{service: s, recipients: [a]}]}]")], "t→s:a", 1),
+            (vec![("subscriptions", "[{trigger: [t], destinations: {service: s}}]")], "", 1),
+            (vec![("subscriptions", "[{trigger: [t], destinations: [{service: s, recipients: a}]}]")], "", 1),
+            (vec![("subscriptions", "[{destinations: [{service: mm, recipients: [c]}]}]")], "m1→mm:c m2→mm:c", 0),
             (vec![("subscribe.on-x.slack", "{{channel}}")], "on-x→slack:{{channel}}", 1),
+            (
+                vec![("subscribe.on-x.slack", "a;${TEAM};undefined")],
+                "on-x→slack:a on-x→slack:${TEAM} on-x→slack:undefined",
+                2,
+            ),
+            (vec![("subscribe.on-x.undefined", "a")], "on-x→undefined:a", 1),
             (
                 vec![
                     ("subscribe.on-x.slack", "a"),
@@ -320,6 +362,33 @@ mod tests {
             let (text, count) = merged(&annotations);
             assert_eq!((text.as_str(), count), (destinations, problems), "{annotations:?}");
         }
+    }
+
+    #[test]
+    fn sub_11_projects_take_the_same_forms() {
+        let forms = [
+            ("subscribe.on-x.slack", "a;b"),
+            ("subscribe.mm", "c"),
+            ("subscribe..slack", "d"),
+            ("subscriptions", "[{trigger: [t], destinations: [{service: slack, recipients: [e]}]}]"),
+            ("subscriptions.more", "["),
+            ("random", "z"),
+        ];
+        let annotations = forms.iter().map(|(k, v)| (format!("{PREFIX}{k}"), v.to_string())).collect();
+        let none = BTreeMap::new();
+        let of_app = merge(&[], &defaults(), &none, &annotations, None);
+        let of_project = merge(&[], &defaults(), &none, &none, Some(&annotations));
+        assert_eq!(of_project, of_app);
+        assert_eq!(of_project.0.by_trigger.keys().collect::<Vec<_>>(), ["d", "m1", "m2", "on-x", "t"]);
+    }
+
+    #[test]
+    fn section_24_beyond_500_destinations_the_first_are_used_and_it_is_said() {
+        let many: Vec<String> = (0..501).map(|n| n.to_string()).collect();
+        let annotations = [(format!("{PREFIX}subscribe.t.slack"), many.join(";"))].into();
+        let (merged, problems) = merge(&[], &defaults(), &BTreeMap::new(), &annotations, None);
+        assert_eq!((merged.of("t").len(), problems.len()), (MOST, 1));
+        assert_eq!((merged.of("t")[499].recipient.as_str(), problems[0].code), ("499", "TooManyDestinations"));
     }
 
     #[test]

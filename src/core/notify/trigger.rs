@@ -25,6 +25,8 @@ pub struct Condition {
     pub when: Option<Program>,
     /// `oncePer`, if given.
     pub once_per: Option<Program>,
+    /// What `oncePer` was before an edit; `None` where there was none (ST-13).
+    pub former_once_per: Vec<Option<Program>>,
     /// Template names.
     pub send: Vec<String>,
     /// For people.
@@ -61,6 +63,14 @@ pub struct Fault {
     pub column: u32,
 }
 
+impl Trigger {
+    /// How many conditions its list holds, broken ones included.
+    pub fn length(&self) -> usize {
+        let good = self.conditions.iter().map(|condition| condition.index);
+        good.chain(self.broken.iter().map(|(index, _)| *index)).max().map_or(0, |last| last + 1)
+    }
+}
+
 impl Condition {
     /// Compiles one condition. A failing `oncePer` fails the condition as well: without it the identity would be
     /// another one and old messages would be sent again.
@@ -92,6 +102,7 @@ impl Condition {
             key: identity::condition_key(index, when),
             when: compiled_when,
             once_per: compiled_once,
+            former_once_per: Vec::new(),
             send,
             description,
         })
@@ -101,6 +112,20 @@ impl Condition {
     pub fn reads_image(&self) -> bool {
         // Whoever takes all variables by `$env` reads every name, also one that there is not, and means no image.
         self.when.as_ref().is_some_and(|when| when.reads("image") && !when.reads(""))
+    }
+
+    /// Whether its outcome may change with time alone (EXP-04).
+    pub fn reads_clock(&self) -> bool {
+        self.when.iter().chain(&self.once_per).any(Program::reads_clock)
+    }
+
+    /// The `oncePer` texts of its former forms, for the version that fires now; what cannot be evaluated says nothing.
+    pub fn former_texts(&self, variables: &Map, now: &Moment) -> Vec<String> {
+        let text = |program: &Option<Program>| match program {
+            None => Some(String::new()),
+            Some(program) => program.eval(variables, now).ok().map(|value| display(&value)),
+        };
+        self.former_once_per.iter().filter_map(text).collect()
     }
 
     /// Evaluates `when` once, and `oncePer` if it fires.

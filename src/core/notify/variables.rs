@@ -280,6 +280,60 @@ mod tests {
     }
 
     #[test]
+    fn section_5_1_vars_table() {
+        use crate::core::expr::Program;
+        use crate::core::template::{Functions, Template};
+        use crate::core::value::display;
+        let secrets = Map::new(MapKind::Bytes);
+        secrets.insert("k", Value::Bytes(std::sync::Arc::from(&b"s3"[..])));
+        let app = serde_json::json!({"metadata": {"name": "web", "generation": 3}, "spec": {"ratio": 1.5}});
+        let facts = |context: &[(&str, &str)]| Facts {
+            app: Value::from_json(&app),
+            project: Value::map::<&str>([]),
+            context: context.iter().map(|(k, v)| (k.to_string(), v.to_string())).collect(),
+            secrets: secrets.clone(),
+            commits: Default::default(),
+            wanted: Default::default(),
+            placeholders: false,
+            image: Value::Nil,
+            now: Moment::utc("2026-05-01T12:00:00Z".parse().unwrap()),
+        };
+        let plain = facts(&[("argocdUrl", "https://a")]);
+        let overridden = facts(&[("notificationType", "mine")]);
+        for (facts, expression, text) in [
+            (&plain, "app.metadata.name", "web"),
+            (&plain, "type(app.metadata.generation)", "int"),
+            (&plain, "type(app.spec.ratio)", "float"),
+            (&plain, "len(appProject)", "0"),
+            (&plain, "context.argocdUrl", "https://a"),
+            (&plain, "context.notificationType == ''", "true"),
+            (&overridden, "context.notificationType", "mine"),
+            (&plain, "secrets.k", "[115 51]"),
+            (&plain, "serviceType", "<nil>"),
+            (&plain, "recipient", "<nil>"),
+            (&plain, "image", "<nil>"),
+            (&plain, "time.Now().Year()", "2026"),
+            (&plain, "strings.ToUpper('a') + repo.QueryEscape(' ')", "A+"),
+            (&plain, "sync.GetInfoItem(app, 'x') == ''", "true"),
+        ] {
+            let program = Program::compile(expression).unwrap();
+            let value = program.eval(&facts.for_conditions(), &facts.now);
+            assert_eq!(display(&value.unwrap()), text, "{expression}");
+        }
+        for (facts, template, text) in [
+            (&plain, "{{.app.metadata.name}} {{.serviceType}} {{.recipient}}", "web hook r"),
+            (&plain, "{{.context.notificationType}}", "hook"),
+            (&overridden, "{{.context.notificationType}}", "mine"),
+            (&plain, "{{.secrets.k}} {{.secrets.k | toString}} {{printf \"%s\" .secrets.k}}", "[115 51] s3 s3"),
+            (&plain, "{{(call .time.Now).Year}} {{call .strings.ToUpper \"a\"}}", "2026 A"),
+        ] {
+            let parsed = Template::parse(template, Functions::Full).unwrap();
+            let data = Value::Map(facts.for_templates("hook", "r"));
+            assert_eq!(parsed.render(&data, &facts.now).unwrap(), text, "{template}");
+        }
+    }
+
+    #[test]
     fn section_5_2_sync_get_info_item() {
         let app = Value::from_json(&serde_json::json!({
             "operation": {"info": [{"name": "who", "value": "me"}]},

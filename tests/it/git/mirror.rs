@@ -244,7 +244,7 @@ async fn limits_large_files_are_not_read() {
 }
 
 #[tokio::test]
-async fn hlp_02_commit_metadata_from_the_mirror() {
+async fn hlp_01_hlp_02_hlp_04_commit_metadata_from_the_mirror() {
     let server = GitHttp::start("robot", "secret");
     let repository = server.repository("config.git");
     let first = repository.commit("main", "subject\n\nbody\n\n", &[("a", "1")]);

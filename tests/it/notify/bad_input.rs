@@ -7,7 +7,7 @@ use crate::support::house::House;
 use crate::support::process::free_port;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn cfg_14_cfg_15_ew_each_bad_thing_is_said_and_the_others_work() {
+async fn p_5_cfg_14_cfg_15_ew_each_bad_thing_is_said_and_the_others_work() {
     let stage = Stage::new("bad").await;
     let mut config = stage.services();
     let closed = free_port();
@@ -121,7 +121,9 @@ async fn rbac_2_a_config_map_that_may_not_be_read_is_said_and_read_when_it_may()
     let said = |s: &serde_json::Value| {
         House::problems(s, "kubernetes-unavailable").iter().any(|text| text.contains("configmaps"))
     };
-    let waits = |s: &serde_json::Value| s["notReady"] == json!(["configuration"]) && s["applications"]["watched"] == 1;
+    let waits = |s: &serde_json::Value| {
+        s["notReady"] == json!(["configuration", "import"]) && s["applications"]["watched"] == 1
+    };
     stage.house.until("it is said, and nothing else waits", |s| said(s) && waits(s)).await;
     stage.ns.patch(group, "Role", "lynceus", &json!({ "rules": original })).await;
     accepted(&stage, &stage.hook, 1).await;

@@ -7,6 +7,8 @@ use serde_json::json;
 
 use super::stage::*;
 use crate::support::house::House;
+use crate::support::real::GitHttp;
+use crate::support::relay::Relay;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn cfg_01_cfg_03_changes_are_effective_and_broken_keys_keep_their_last_good_text() {
@@ -126,4 +128,46 @@ async fn sub_10_sub_12_what_a_project_subscribes_to_is_seen_when_it_changes() {
     assert!(accepted(&stage, &stage.hook, 1).await[0].contains("application web failed"));
     stage.ns.apply_json(project("other", json!({ key: "" }))).await;
     assert!(accepted(&stage, &stage.hook, 2).await[1].contains("application shop failed"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn hlp_01_hlp_05_hlp_06_git_that_cannot_be_reached_makes_conditions_wait_and_messages_go_out() {
+    let mut stage = Stage::new("commits").await;
+    let git = GitHttp::start("robot", "secret");
+    let id = git.repository("config.git").commit("main", "a good change", &[("a", "1")]);
+    let url = git.url("config.git");
+    let port: u16 = url.split([':', '/']).find_map(|part| part.parse().ok()).expect("a port");
+    let relay = Relay::start(port).await;
+    let url = url.replace(&port.to_string(), &relay.port().to_string());
+    stage.house = stage.house.trusting(&git.ca());
+    let labels = json!({ "argocd.argoproj.io/secret-type": "repository" });
+    let fields = json!({ "type": "git", "url": url, "username": "robot", "password": "secret" });
+    let metadata = json!({ "name": "repository", "labels": labels });
+    let secret = json!({ "apiVersion": "v1", "kind": "Secret", "metadata": metadata, "stringData": fields });
+    stage.ns.apply_json(secret).await;
+    let mut config = stage.services();
+    let commit = "repo.GetCommitMetadata(app.status.operationState.syncResult.revision)";
+    let conditions = format!(
+        "- when: {commit}.Author contains 'Test'\n  send: [slow]\n- when: 'true'\n  oncePer: app.metadata.name\n  send: [fast]"
+    );
+    config.insert("trigger.on-x".into(), conditions);
+    let call = "(call .repo.GetCommitMetadata .app.status.operationState.syncResult.revision)";
+    for name in ["slow", "fast"] {
+        config.insert(format!("template.{name}"), format!("message: '{name}: {{{{{call}.Message}}}}'"));
+    }
+    stage.configure(&config).await;
+    stage.secret(&[("slack-token", "xoxb-1")]).await;
+    relay.close();
+    let mut app = application("web", &[("on-x.hook", "")]);
+    app["spec"]["source"]["repoURL"] = json!(url);
+    app["status"] = synced("Failed", &id);
+    stage.ns.apply_json(app).await;
+    stage.house.start().await;
+    // Neither a message nor another condition waits for Git.
+    assert_eq!(accepted(&stage, &stage.hook, 1).await, ["fast: (commit information unavailable)"]);
+    let said = |s: &serde_json::Value| !House::problems(s, "CommitUnavailable").is_empty();
+    stage.house.until("it is said", said).await;
+    relay.open();
+    assert_eq!(accepted(&stage, &stage.hook, 2).await[1], "slow: a good change");
+    stage.house.until("over", |s| s["problems"] == json!([]) && s["outbox"] == json!({ "done": 2 })).await;
 }

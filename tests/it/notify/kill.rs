@@ -190,7 +190,7 @@ async fn dead(stage: &Stage) -> SystemTime {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn out_01_out_03_lan_07_kills_lose_nothing_and_repeats_say_so() {
+async fn p_3_out_01_out_03_lan_07_dlv_12_kills_lose_nothing_and_repeats_say_so() {
     let variable = |name: &str| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
     let kills = variable("LYNCEUS_KILLS").unwrap_or(20);
     let seed = variable("LYNCEUS_SEED").unwrap_or_else(|| fastrand::u64(..));

@@ -7,6 +7,8 @@ mod config;
 mod cutover;
 mod deliveries;
 mod faults;
+mod files;
+mod handover;
 mod images;
 mod kill;
 mod quiet;

@@ -1,6 +1,6 @@
 //! When nothing changes, nothing happens: no message, no call of the API but the watches, no line in the log.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::json;
 
@@ -10,7 +10,7 @@ use crate::support::control_plane::ControlPlane;
 use crate::support::wait_for;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn obs_01_wrb_06_two_hundred_applications_at_rest_cost_nothing() {
+async fn p_6_obs_01_wrb_06_two_hundred_applications_at_rest_cost_nothing() {
     const APPLICATIONS: usize = 200;
     let front = ApiFront::start(ControlPlane::get().await.port()).await;
     let stage = Stage::through("quiet", front.port()).await;
@@ -49,4 +49,52 @@ async fn obs_01_wrb_06_two_hundred_applications_at_rest_cost_nothing() {
     assert!(calls.len() < 10, "{calls:?}");
     assert_eq!(stage.slack.calls() + stage.hook.calls(), sent);
     assert_eq!(house.log().strip_prefix(&before), Some(""));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn wrb_04_patches_are_coalesced_and_paced() {
+    const APPLICATIONS: usize = 60;
+    let front = ApiFront::start(ControlPlane::get().await.port()).await;
+    let stage = Stage::through("paced", front.port()).await;
+    stage.configure(&stage.services()).await;
+    stage.secret(&[("slack-token", "xoxb-1")]).await;
+    let name = |n: usize| format!("app-{n:02}");
+    for n in 0..APPLICATIONS {
+        let subscribed = [("on-sync-failed.hook", "")];
+        stage.ns.apply_json(application(&name(n), &subscribed)).await;
+    }
+    stage.house.start().await;
+    // Three messages in short order, then one more as soon as they are marked.
+    let mut told = Vec::new();
+    for wave in [&["r1", "r2", "r3"][..], &["r4"]] {
+        for revision in wave {
+            for n in 0..APPLICATIONS {
+                stage.status(&name(n), synced("Failed", revision)).await;
+            }
+            told.push(format!("{revision}:on-sync-failed:{SYNC_FAILED}:hook:"));
+        }
+        for n in 0..APPLICATIONS {
+            stage.keys(&name(n), &told).await;
+        }
+    }
+    stage.house.until("all are told", |s| s["outbox"] == json!({ "done": 4 * APPLICATIONS })).await;
+    let calls = front.timed_calls();
+    let patches: Vec<&(Instant, String)> = calls.iter().filter(|(_, call)| call.starts_with("PATCH")).collect();
+    for window in patches.windows(21) {
+        let took = window[20].0 - window[0].0;
+        assert!(took >= Duration::from_millis(990), "21 patches in {took:?}");
+    }
+    for n in 0..APPLICATIONS {
+        let own: Vec<Instant> =
+            patches.iter().filter(|(_, call)| call.contains(&format!("/{}?", name(n)))).map(|(at, _)| *at).collect();
+        assert!((2..=4).contains(&own.len()), "{}: {} patches", name(n), own.len());
+        let gaps = own.windows(2).map(|pair| pair[1] - pair[0]);
+        assert!(
+            gaps.clone().all(|gap| gap >= Duration::from_millis(1900)),
+            "{}: {:?}",
+            name(n),
+            gaps.collect::<Vec<_>>()
+        );
+    }
+    println!("{} patches for {} messages", patches.len(), 4 * APPLICATIONS);
 }

@@ -6,7 +6,7 @@ use super::stage::*;
 use crate::support::real::{Smtp, SmtpMode};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn dlv_02_dlv_03_dlv_10_wrb_01_st_18_a_failed_sync_is_told_once_by_slack_mail_and_webhook() {
+async fn dlv_02_dlv_03_dlv_10_dlv_13_wrb_01_st_18_a_failed_sync_is_told_once_by_slack_mail_and_webhook() {
     let mut stage = Stage::new("failed").await;
     let mail = Smtp::start(SmtpMode::StartTls, "robot", "mail-secret").await;
     stage.house = stage.house.trusting(&mail.ca());
@@ -68,43 +68,7 @@ async fn dlv_02_dlv_03_dlv_10_wrb_01_st_18_a_failed_sync_is_told_once_by_slack_m
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn imp_05_cut_01_a_first_start_after_upstream_sends_nothing() {
-    let stage = Stage::new("cutover").await;
-    stage.configure(&stage.services()).await;
-    stage.secret(&[("slack-token", "xoxb-1")]).await;
-    let subscribed = [("on-sync-failed.slack", "alerts"), ("on-sync-failed.hook", "")];
-    for n in 0..40 {
-        let mut app = application(&format!("app-{n:02}"), &subscribed);
-        let mut status = synced("Failed", "abc123");
-        let mut once = "abc123:";
-        if n % 4 == 3 {
-            // Upstream writes the key of a multi-source Application without a revision.
-            app["spec"]["sources"] = json!([{ "repoURL": "a" }, { "repoURL": "b" }]);
-            status["operationState"]["syncResult"] = json!({ "revision": "", "revisions": ["1", "2"] });
-            once = "";
-        }
-        let key = |to: &str| format!("{once}on-sync-failed:{SYNC_FAILED}:{to}");
-        let state = json!({ key("slack:alerts"): 1767225600, key("hook:"): 1767225600 });
-        app["metadata"]["annotations"][STATE] = json!(state.to_string());
-        app["status"] = status;
-        stage.ns.apply_json(app).await;
-    }
-    stage.house.start().await;
-    stage.house.until("all are seen", |s| s["applications"]["watched"] == 40).await;
-    // News of one Application comes behind whatever the first look gave.
-    stage.status("app-39", json!({ "operationState": { "syncResult": { "revisions": ["1", "3"] } } })).await;
-    stage.status("app-00", synced("Failed", "def456")).await;
-    let told = [accepted(&stage, &stage.hook, 2).await, accepted(&stage, &stage.slack, 2).await];
-    stage.house.until("all is told", |s| s["outbox"] == json!({ "done": 4 })).await;
-    for texts in told {
-        let about = |name: &str| texts.iter().filter(|text| text.contains(name)).count();
-        assert_eq!((texts.len(), about("app-00"), about("app-39")), (2, 1, 1), "{texts:?}");
-    }
-    assert_eq!(stage.house.metric("lynceus_notifications_annotation_patches_total").await, 0.0);
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn lan_06_a_dead_endpoint_delays_nobody() {
+async fn p_4_lan_06_a_dead_endpoint_delays_nobody() {
     let stage = Stage::new("dead").await;
     let hole = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let hole_port = hole.local_addr().expect("its address").port();

@@ -2,6 +2,7 @@
 //! does something the moment a call comes by, before or after the API server has carried it out.
 
 use std::sync::{Arc, Mutex};
+use std::time::Instant;
 
 use futures::{StreamExt, TryStreamExt};
 use http_body_util::{BodyExt, StreamBody};
@@ -30,7 +31,7 @@ pub struct ApiFront {
 
 #[derive(Default)]
 struct Shared {
-    calls: Mutex<Vec<String>>,
+    calls: Mutex<Vec<(Instant, String)>>,
     trap: Mutex<Option<Trap>>,
 }
 
@@ -63,7 +64,7 @@ impl ApiFront {
             async move {
                 let target = request.uri().path_and_query().map(|p| p.as_str().to_owned()).unwrap_or_default();
                 let call = format!("{} {target}", request.method());
-                shared.calls.lock().unwrap().push(call.clone());
+                shared.calls.lock().unwrap().push((Instant::now(), call.clone()));
                 shared.spring(&call, Moment::Before)?;
                 let (head, body) = request.into_parts();
                 let mut sent = client.request(head.method, format!("https://127.0.0.1:{port}{target}")).body(body);
@@ -94,12 +95,17 @@ impl ApiFront {
 
     /// Takes the calls since the last time: `PATCH /apis/…`.
     pub fn calls(&self) -> Vec<String> {
+        self.timed_calls().into_iter().map(|(_, call)| call).collect()
+    }
+
+    /// The same, with the moment each came.
+    pub fn timed_calls(&self) -> Vec<(Instant, String)> {
         std::mem::take(&mut *self.shared.calls.lock().unwrap())
     }
 
     /// Calls so far that are like this.
     pub fn count(&self, wanted: impl Fn(&str) -> bool) -> usize {
-        self.shared.calls.lock().unwrap().iter().filter(|call| wanted(call)).count()
+        self.shared.calls.lock().unwrap().iter().filter(|(_, call)| wanted(call)).count()
     }
 
     /// Does this at the next call like that, and cuts the connection.

@@ -171,7 +171,8 @@ fn img_01_image_trigger_in_upstream_inert() {
     )
     .unwrap();
     let now = "2026-05-01T12:00:00Z".parse().unwrap();
-    let evaluation = notify::evaluate(&app, None, &rules, &Ledger::default(), || facts(&app, ""), now);
+    let evaluation =
+        notify::evaluate(&app, notify::Inherited::default(), &rules, &Ledger::default(), || facts(&app, ""), now);
     assert_eq!((evaluation.evaluated.len(), evaluation.rows.len(), evaluation.problems.len()), (0, 0, 0));
     // Upstream has no variable of this name at all: what it evaluates is false, or an error; never true.
     let variables = Map::new(MapKind::Any);

@@ -236,7 +236,8 @@ fn corpora(folder: &str, mode: CatalogMode) -> Vec<Corpus> {
     let mut found = Vec::new();
     for file in files(&folder).iter().filter(|file| file.extension().is_some_and(|end| end == "yaml")) {
         let name = stem(file);
-        let config = documents::config_map(&std::fs::read_to_string(file).unwrap(), "argocd-notifications-cm").unwrap();
+        let config =
+            documents::config_map(&std::fs::read_to_string(file).unwrap(), "argocd-notifications-cm").unwrap().entries;
         let compiled = compile(&config, &BTreeMap::new(), &BTreeMap::new(), mode);
         let text = std::fs::read_to_string(folder.join(format!("expected/{name}.json"))).unwrap();
         let expected = serde_json::from_str(&text).unwrap();
