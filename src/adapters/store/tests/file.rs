@@ -164,3 +164,40 @@ fn out_15_a_place_that_vanishes_with_its_container_is_recognised() {
     }
     assert_eq!(super::super::file::passing_mount("", "/x"), None);
 }
+
+/// The writes of `out_11_disk_full_and_eio`, in a process whose files may not grow: there a write fails as on a broken
+/// disk, with an error that SQLite calls I/O and not "full".
+#[tokio::test]
+#[ignore = "run by out_11_disk_full_and_eio in a process of its own"]
+async fn out_11_writes_where_files_may_not_grow() {
+    let folder = std::env::var("LYNCEUS_TEST_FOLDER").expect("set by whoever runs this");
+    let store = Store::open(Path::new(&folder)).unwrap();
+    let big = Plan { object: Some((0..4_000_000u32).flat_map(|n| n.to_le_bytes()).collect()), ..plan(&["a"]) };
+    let error = store.plan(big.clone()).await.unwrap_err();
+    assert_eq!(error.retry(), crate::core::retry::Retry::Backoff, "{error}");
+    let (since, text) = store.trouble().expect("trouble");
+    assert!(text.contains("I/O"), "{text}");
+    assert!(store.row("a").await.unwrap().is_none() && !store.ledger("u1").await.unwrap().known, "all or nothing");
+    store.plan(big).await.unwrap_err();
+    assert_eq!(store.trouble().unwrap().0, since);
+    store.plan(plan(&["small"])).await.unwrap();
+    assert_eq!(store.trouble(), None, "what fits is stored");
+    assert_eq!(due(&store, 0).await, ["small"]);
+}
+
+#[test]
+fn out_11_disk_full_and_eio() {
+    let folder = tempfile::tempdir().unwrap();
+    let child = std::process::Command::new("sh")
+        .args(["-c", "trap '' XFSZ; ulimit -f 2048; exec \"$@\"", "sh"])
+        .arg(std::env::current_exe().unwrap())
+        .args(["--exact", "adapters::store::tests::file::out_11_writes_where_files_may_not_grow", "--ignored"])
+        .env("LYNCEUS_TEST_FOLDER", folder.path())
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&child.stdout);
+    assert!(child.status.success() && said.contains("1 passed"), "{said}\n{}", String::from_utf8_lossy(&child.stderr));
+    let store = Store::open(folder.path()).unwrap();
+    let left = tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(due(&store, 0));
+    assert_eq!(left, ["small"], "nothing else came through");
+}
