@@ -117,7 +117,7 @@ pub fn problem_json(problem: &Problem) -> Json {
         "line": problem.line,
         "column": problem.column,
         "text": redact::clean(&problem.text),
-        "hint": redact::clean(&problem.hint),
+        "hint": problem.hint,
         "upstreamRejects": problem.upstream_rejects,
     })
 }
@@ -182,12 +182,11 @@ impl Board {
 
     /// Replaces all problems about one thing. New ones are logged, vanished ones are logged as over.
     pub fn problems(&self, about: &str, mut problems: Vec<Problem>) {
-        // Names of objects and keys are what people gave; a password that is an ordinary word must not hide them.
+        // Only the text can repeat what somebody else said. Names, keys and hints are ours or people's own: a password
+        // that is an ordinary word must not hide them.
         for problem in &mut problems {
-            for text in [&mut problem.text, &mut problem.hint] {
-                if let Cow::Owned(cleaned) = redact::clean(text) {
-                    *text = cleaned;
-                }
+            if let Cow::Owned(cleaned) = redact::clean(&problem.text) {
+                problem.text = cleaned;
             }
         }
         let before = self.status.borrow().problems.get(about).cloned().unwrap_or_default();
@@ -385,7 +384,7 @@ mod tests {
     fn sec_01_a_known_secret_is_in_no_problem() {
         let board = Board::default();
         redact::know(&crate::config::secret::Secret::new("b0ard-s3cret"));
-        board.problems("s", vec![Problem::error("x", "got b0ard-s3cret").hint("YjBhcmQtczNjcmV0")]);
+        board.problems("s", vec![Problem::error("x", "got b0ard-s3cret, YjBhcmQtczNjcmV0")]);
         let text = board.status().to_json().to_string();
         assert!(
             text.contains("got ***") && !text.contains("b0ard-s3cret") && !text.contains("YjBhcmQtczNjcmV0"),
