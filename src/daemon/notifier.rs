@@ -122,7 +122,7 @@ impl Evaluator {
     }
 
     /// Evaluates one version and writes what it gives. Repeats what fails for outside reasons until it is superseded.
-    async fn version(&self, app: &Arc<Application>, stop: &CancellationToken) {
+    async fn version(&self, app: &Arc<Application>, progress: &Progress, stop: &CancellationToken) {
         let mut wait = AGAIN;
         let mut commits = Commits::new();
         loop {
@@ -137,6 +137,8 @@ impl Evaluator {
                 }
                 Err(text) => tracing::warn!(app = %app.key, "the evaluation is repeated: {text}"),
             }
+            // Trying is progress: a restart would not mend a full disk, and readiness says that it is one (OUT-11).
+            progress.working();
             tokio::select! {
                 _ = stop.cancelled() => return,
                 _ = tokio::time::sleep(wait) => wait = (wait * 2).min(Duration::from_secs(60)),
@@ -368,7 +370,7 @@ async fn worker(
         };
         let Some(app) = app else { return };
         progress.working();
-        evaluator.version(&app, &stop).await;
+        evaluator.version(&app, &progress, &stop).await;
         if queue.is_empty() {
             progress.idle();
         }
