@@ -91,6 +91,9 @@ pub struct RunArgs {
     /// Evaluation workers of the notification half.
     #[arg(long, value_name = "N")]
     pub processors_count: Option<usize>,
+    /// Deliveries under way at the same time.
+    #[arg(long, env = "LYNCEUS_MAX_CALLS", default_value_t = 64, value_name = "N")]
+    pub max_calls: usize,
     /// Address of /healthz and /readyz; 0 is off.
     #[arg(long, default_value = ":8081", value_name = "ADDRESS")]
     pub health_probe_bind_address: String,
@@ -247,6 +250,7 @@ impl RunArgs {
             Some(NativeArg::False) => NativeAnnotations::False,
             Some(NativeArg::Auto) | None => NativeAnnotations::Auto,
         };
+        settings.max_calls = self.max_calls.max(1);
         settings.config_map_name.clone_from(&self.config_map_name);
         settings.secret_name.clone_from(&self.secret_name);
         settings.config_map_file.clone_from(&self.config_map);

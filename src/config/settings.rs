@@ -169,6 +169,8 @@ pub struct Settings {
     /// Configuration from files instead of the cluster's ConfigMap and Secret.
     pub config_map_file: Option<PathBuf>,
     pub secret_file: Option<PathBuf>,
+    /// Deliveries under way at once (LAN-01).
+    pub max_calls: usize,
     /// Where `argocd-tls-certs-cm` is mounted.
     pub tls_folder: PathBuf,
     pub catalog: CatalogMode,
@@ -209,6 +211,7 @@ impl Default for Settings {
             secret_name: "argocd-notifications-secret".into(),
             config_map_file: None,
             secret_file: None,
+            max_calls: 64,
             tls_folder: "/app/config/tls".into(),
             catalog: CatalogMode::Auto,
             write_state_annotation: true,

@@ -267,7 +267,7 @@ async fn notifications(
         services: service_receiver.clone(),
         render,
         clock,
-        caps: delivery::Caps::default(),
+        caps: delivery::Caps { process: world.settings.max_calls, ..delivery::Caps::default() },
         told,
         tally: world.tally.clone(),
     };

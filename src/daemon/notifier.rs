@@ -250,6 +250,8 @@ impl Evaluator {
             return Ok(Vec::new());
         }
         suffix_reused_ids(&self.store, &mut evaluation.rows).await?;
+        let triggers: BTreeMap<String, String> =
+            evaluation.rows.iter().map(|row| (row.id.clone(), row.trigger.clone())).collect();
         let planned = evaluation.rows.len();
         let object = (planned > 0).then(|| app.packed().to_vec());
         let changed = !evaluation.changes.is_empty();
@@ -257,7 +259,8 @@ impl Evaluator {
         let plan = Plan { uid, changes, rows, object, journal_mark: None, texts: Vec::new() };
         let new = self.store.plan(plan).await.map_err(|e| e.to_string())?;
         for id in &new {
-            tracing::info!(app = %app.key, event = %id, "planned");
+            let trigger = triggers.get(id).map(String::as_str).unwrap_or_default();
+            tracing::info!(app = %app.key, trigger, event = %id, "planned");
         }
         if !new.is_empty() {
             evaluation.fallbacks.iter().for_each(|service| self.tally.fell_back(service));

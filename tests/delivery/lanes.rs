@@ -197,7 +197,7 @@ async fn lan_04_a_throttled_lane_waits_alone() {
 
 /// The store's files, copied while an attempt runs, are what a kill at that moment leaves.
 #[tokio::test]
-async fn dlv_11_a_kill_between_sending_and_recording_is_an_unknown_outcome() {
+async fn dlv_11_dlv_12_dlv_13_a_kill_between_sending_and_recording_is_an_unknown_outcome() {
     let inbox = inbox().await;
     let folder = tempfile::tempdir().unwrap();
     let more = "lynceus: {headers: true}";

@@ -175,3 +175,36 @@ async fn out_05_a_finished_step_is_not_repeated_after_a_failure_of_the_next() {
     assert_eq!(methods, ["chat.postMessage", "chat.postMessage", "chat.update"]);
     house.close().await.unwrap();
 }
+
+/// Counts connections to a server that keeps them open.
+#[tokio::test]
+async fn http_01_idle_connections_are_kept_as_long_as_the_service_says() {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    static CONNECTIONS: AtomicUsize = AtomicUsize::new(0);
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/", listener.local_addr().unwrap());
+    let server = tokio::spawn(async move {
+        loop {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            CONNECTIONS.fetch_add(1, Ordering::Relaxed);
+            tokio::spawn(async move {
+                let mut request = [0; 4096];
+                while stream.read(&mut request).await.is_ok_and(|read| read > 0) {
+                    stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n").await.unwrap();
+                }
+            });
+        }
+    });
+    let message = Message { text: "t".into(), part: Part::None };
+    for (more, connections) in [("", 1), ("\nidleConnTimeout: 90s", 1), ("\nidleConnTimeout: 100ms", 2)] {
+        CONNECTIONS.store(0, Ordering::Relaxed);
+        let service = configured("service.webhook.x", &format!("url: {url}{more}"));
+        for _ in 0..2 {
+            service.send("", &message, &context()).await.unwrap();
+            tokio::time::sleep(Duration::from_millis(400)).await;
+        }
+        assert_eq!(CONNECTIONS.load(Ordering::Relaxed), connections, "{more:?}");
+    }
+    server.abort();
+}

@@ -122,6 +122,8 @@ async fn dlv_05_lan_03_class_table_connections() {
     let error = failed(&inbox, Fault::DieAfterAccepting, "").await;
     assert_eq!((error.class, error.ill), (Class::Unknown, true));
     assert_eq!(inbox.accepted().len(), 1, "only the one that died after accepting");
+    let pending = configured("service.telegram", "token: t").send("1", &plain("t"), &context()).await.unwrap_err();
+    assert_eq!((pending.class, pending.ill, pending.quick), (Class::RejectedHealable, false, false), "CFG-15");
     let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     for (url, class) in [
         (format!("http://{free}"), Class::NotSent),

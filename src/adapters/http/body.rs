@@ -15,6 +15,8 @@ pub struct Limits {
     pub connect: Duration,
     /// Everything, to the last byte of the answer.
     pub total: Duration,
+    /// How long the connection is kept for the next exchange.
+    pub idle: Duration,
     /// Bytes of the answer, after decompression.
     pub bytes: usize,
     /// What happens at the limit.
@@ -42,6 +44,7 @@ impl Limits {
     pub const MESSAGE: Limits = Limits {
         connect: Duration::from_secs(5),
         total: Duration::from_secs(30),
+        idle: Duration::from_secs(90),
         bytes: 64 << 10,
         overflow: Overflow::Cut,
         ratio: 100,

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 /// More trust settings than any configuration has at once; the longest unused go first.
 const MOST_CLIENTS: usize = 128;
 
-type Key = ([u8; 32], Duration);
+type Key = ([u8; 32], Duration, Duration);
 
 #[derive(Default)]
 pub(super) struct Pool {
@@ -21,8 +21,14 @@ pub(super) struct Pool {
 }
 
 impl Pool {
-    pub(super) fn client(&self, http: &Inner, trust: &Trust, connect: Duration) -> Result<reqwest::Client, Error> {
-        keyed(&self.waiting, (trust.fingerprint(), connect), || {
+    pub(super) fn client(
+        &self,
+        http: &Inner,
+        trust: &Trust,
+        connect: Duration,
+        idle: Duration,
+    ) -> Result<reqwest::Client, Error> {
+        keyed(&self.waiting, (trust.fingerprint(), connect, idle), || {
             let tls = tls_config(trust)?;
             let mut builder = reqwest::Client::builder()
                 .tls_backend_preconfigured(tls)
@@ -32,7 +38,7 @@ impl Pool {
                 .referer(false)
                 .no_gzip()
                 .connect_timeout(connect)
-                .pool_idle_timeout(Duration::from_secs(90))
+                .pool_idle_timeout(idle)
                 .pool_max_idle_per_host(16);
             if let Some(proxy) = proxy(&trust.proxy)? {
                 builder = builder.no_proxy();
@@ -48,7 +54,7 @@ impl Pool {
         trust: &Trust,
         idle: Duration,
     ) -> Result<reqwest::blocking::Client, Error> {
-        keyed(&self.blocking, (trust.fingerprint(), idle), || {
+        keyed(&self.blocking, (trust.fingerprint(), idle, idle), || {
             let tls = tls_config(trust)?;
             let mut builder = reqwest::blocking::Client::builder()
                 .tls_backend_preconfigured(tls)

@@ -175,7 +175,7 @@ impl Request {
         let host = check_url(&self.http.0.gate, &self.url)?;
         let trust = self.http.effective(&host, &self.trust);
         let connect = self.limits.connect.min(self.limits.total);
-        let client = self.http.0.pool.client(&self.http.0, &trust, connect)?;
+        let client = self.http.0.pool.client(&self.http.0, &trust, connect, self.limits.idle)?;
         let mut request = client.request(self.method.clone(), self.url.clone()).headers(self.headers.clone());
         if self.method != Method::HEAD && !self.headers.contains_key(ACCEPT_ENCODING) {
             request = request.header(ACCEPT_ENCODING, HeaderValue::from_static("gzip"));

@@ -278,7 +278,8 @@ impl Service {
 
     fn limits(&self) -> Limits {
         let delivery = &self.config().delivery;
-        Limits { connect: delivery.connect_timeout, total: delivery.timeout, ..Limits::MESSAGE }
+        let idle = self.config().idle;
+        Limits { connect: delivery.connect_timeout, total: delivery.timeout, idle, ..Limits::MESSAGE }
     }
 }
 

@@ -143,12 +143,14 @@ impl<'a> Fields<'a> {
     }
 
     /// A span that counts as absent where it cannot be read.
-    pub(super) fn lenient_duration(&mut self, name: &str) {
-        let Some(node) = self.field(name) else { return };
-        if node.as_text().and_then(|text| span(&text)).is_none() {
+    pub(super) fn lenient_duration(&mut self, name: &str) -> Option<Duration> {
+        let node = self.field(name)?;
+        let found = node.as_text().and_then(|text| span(&text));
+        if found.is_none() {
             let text = format!("`{name}` is no duration; the default is used");
             self.shared.push(node.at.mark(Problem::warning("ServiceInvalid", text)));
         }
+        found
     }
 
     /// A list of mappings; others in it are errors.

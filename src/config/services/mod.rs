@@ -36,6 +36,9 @@ const PENDING: [&str; 18] = [
     "teams",
 ];
 
+/// `idleConnTimeout` where none is given (§13.1).
+const IDLE: Duration = Duration::from_secs(90);
+
 /// Targets that are programs: no mark is added to their text, and a message that cannot be rendered is not replaced by
 /// a simpler one (§1, LAN-07, TPL-08).
 const PROGRAMS: [&str; 7] = ["webhook", "awssqs", "gcppubsub", "nats", "github", "newrelic", "alertmanager"];
@@ -51,6 +54,8 @@ pub struct ServiceConfig {
     pub delivery: Delivery,
     /// `insecureSkipVerify`: any certificate is believed.
     pub insecure: bool,
+    /// `idleConnTimeout`: how long a connection is kept for the next delivery.
+    pub idle: Duration,
     /// The values that were put into this body, to be kept out of every text.
     pub secrets: Vec<Secret>,
 }
@@ -263,7 +268,7 @@ fn compile(
     if !DELIVERED.contains(&kind.as_str()) {
         problems.push(undelivered(&kind));
         let (delivery, body) = (Delivery::default(), Body::Undelivered(kind));
-        return Some(ServiceConfig { name, body, delivery, insecure: false, secrets: Vec::new() });
+        return Some(ServiceConfig { name, body, delivery, insecure: false, idle: IDLE, secrets: Vec::new() });
     }
     if text.contains("{{") {
         problems.push(
@@ -278,11 +283,12 @@ fn compile(
         _ => email(&mut fields).map(Body::Email),
     };
     let insecure = fields.bool(if kind == "email" { "insecure_skip_verify" } else { "insecureSkipVerify" });
+    let mut idle = IDLE;
     if kind != "email" {
         for ignored in ["maxIdleConns", "maxIdleConnsPerHost", "maxConnsPerHost"] {
             fields.int(ignored);
         }
-        fields.lenient_duration("idleConnTimeout");
+        idle = fields.lenient_duration("idleConnTimeout").filter(|idle| !idle.is_zero()).unwrap_or(IDLE);
     }
     if insecure {
         fields
@@ -290,7 +296,7 @@ fn compile(
     }
     let delivery = delivery(&mut fields);
     let used = fields.finish(&kind);
-    let config = ServiceConfig { name, body: body?, delivery, insecure, secrets: used? };
+    let config = ServiceConfig { name, body: body?, delivery, insecure, idle, secrets: used? };
     Some(config)
 }
 

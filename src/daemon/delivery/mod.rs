@@ -237,12 +237,15 @@ impl Executor {
     /// Starts every row that may start; gives how long nothing new can become due by itself.
     async fn start_what_is_due(&mut self, stop: &CancellationToken) -> Result<Duration, Error> {
         let clock = self.parts.clock;
+        // One moment for looking and for what comes next: what becomes possible between two would be in neither.
+        let mut looked = (clock.now(), clock.elapsed());
         while !stop.is_cancelled() && self.lanes.has_room() {
-            let skip = self.lanes.skip(&self.services, clock.elapsed());
+            looked = (clock.now(), clock.elapsed());
+            let skip = self.lanes.skip(&self.services, looked.1);
             // Few at a time, as most often one place has become free; as long as some start there is another look. Rows
             // in flight whose `sending` is not written yet are among them, so many more are asked for.
             let limit = LOOK + self.in_flight.len();
-            let rows = self.parts.store.due(clock.now(), limit, skip).await?;
+            let rows = self.parts.store.due(looked.0, limit, skip).await?;
             let mut started = 0;
             for row in rows {
                 started += usize::from(self.start(row));
@@ -251,9 +254,9 @@ impl Executor {
                 break;
             }
         }
-        let store = self.parts.store.next_due(clock.now()).await?;
+        let store = self.parts.store.next_due(looked.0).await?;
         let store = store.map(|at| Duration::try_from(at.duration_since(clock.now())).unwrap_or_default());
-        let lanes = self.lanes.next_change(clock.elapsed());
+        let lanes = self.lanes.next_change(looked.1);
         let shortest = [store, lanes].into_iter().flatten().min().unwrap_or(LONGEST_SLEEP);
         Ok(shortest.clamp(Duration::from_millis(5), LONGEST_SLEEP))
     }

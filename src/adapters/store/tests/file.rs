@@ -164,3 +164,43 @@ fn out_15_a_place_that_vanishes_with_its_container_is_recognised() {
     }
     assert_eq!(super::super::file::passing_mount("", "/x"), None);
 }
+
+/// Names the folder for the part of `out_11_disk_full_and_eio` that runs where files may not grow.
+const SMALL: &str = "LYNCEUS_TEST_SMALL_FOLDER";
+
+/// Files may not grow in the process this starts itself in again: a write fails there as on a broken disk, with an error
+/// that SQLite calls I/O and not "full".
+#[test]
+fn out_11_disk_full_and_eio() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    if let Ok(folder) = std::env::var(SMALL) {
+        return runtime.block_on(write_where_files_may_not_grow(Path::new(&folder)));
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let child = std::process::Command::new("sh")
+        .args(["-c", "trap '' XFSZ; ulimit -f 2048; exec \"$@\"", "sh"])
+        .arg(std::env::current_exe().unwrap())
+        .args(["--exact", "adapters::store::tests::file::out_11_disk_full_and_eio"])
+        .env(SMALL, folder.path())
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&child.stdout);
+    assert!(child.status.success() && said.contains("1 passed"), "{said}\n{}", String::from_utf8_lossy(&child.stderr));
+    let store = Store::open(folder.path()).unwrap();
+    assert_eq!(runtime.block_on(due(&store, 0)), ["small"], "nothing else came through");
+}
+
+async fn write_where_files_may_not_grow(folder: &Path) {
+    let store = Store::open(folder).unwrap();
+    let big = Plan { object: Some((0..4_000_000u32).flat_map(|n| n.to_le_bytes()).collect()), ..plan(&["a"]) };
+    let error = store.plan(big.clone()).await.unwrap_err();
+    assert_eq!(error.retry(), crate::core::retry::Retry::Backoff, "{error}");
+    let (since, text) = store.trouble().expect("trouble");
+    assert!(text.contains("I/O"), "{text}");
+    assert!(store.row("a").await.unwrap().is_none() && !store.ledger("u1").await.unwrap().known, "all or nothing");
+    store.plan(big).await.unwrap_err();
+    assert_eq!(store.trouble().unwrap().0, since);
+    store.plan(plan(&["small"])).await.unwrap();
+    assert_eq!(store.trouble(), None, "what fits is stored");
+    assert_eq!(due(&store, 0).await, ["small"]);
+}
