@@ -36,8 +36,17 @@ fn now() -> Moment {
     moment("2026-05-01T12:00:00Z")
 }
 
+/// A file of tests/fixtures/expr, or of the folder in `LYNCEUS_EXPR_ROWS`: longer ones, written by tests/oracle/expr.
 fn fixture(name: &str) -> String {
-    std::fs::read_to_string(format!("{}/tests/fixtures/expr/{name}", env!("CARGO_MANIFEST_DIR"))).unwrap()
+    let folder = std::env::var("LYNCEUS_EXPR_ROWS");
+    let folder = folder.unwrap_or_else(|_| format!("{}/tests/fixtures/expr", env!("CARGO_MANIFEST_DIR")));
+    std::fs::read_to_string(format!("{folder}/{name}")).unwrap()
+}
+
+/// The `(line:column)` at the end of what the real one said.
+fn place(said: &str) -> Option<(u32, u32)> {
+    let (line, column) = said.strip_suffix(')')?.rsplit_once('(')?.1.split_once(':')?;
+    Some((line.parse().ok()?, column.parse().ok()?))
 }
 
 /// The variables that the real one was given.
@@ -178,10 +187,17 @@ fn differences(name: &str) -> (usize, Vec<String>) {
     for line in fixture(name).lines() {
         let row: Row = serde_json::from_str(line).unwrap();
         count += 1;
+        let mut at = None;
         let got = match Program::compile(&row.expr) {
-            Err(error) => ("compile", error.to_string(), String::new()),
+            Err(error) => {
+                at = Some((error.line, error.column));
+                ("compile", error.to_string(), String::new())
+            }
             Ok(program) => match program.eval(&environments[row.env.as_str()], &now()) {
-                Err(error) => ("run", error.to_string(), String::new()),
+                Err(error) => {
+                    at = Some((error.line, error.column));
+                    ("run", error.to_string(), String::new())
+                }
                 Ok(Value::Func(_)) => ("value", String::new(), "func".to_owned()),
                 Ok(value) => ("value", text(&value), type_name(&value)),
             },
@@ -189,7 +205,9 @@ fn differences(name: &str) -> (usize, Vec<String>) {
         // The last digit of a fractional power depends on the machine's logarithm.
         let power = row.expr.contains(['^', '*'])
             && matches!((got.1.parse::<f64>(), row.text.parse::<f64>()), (Ok(a), Ok(b)) if (a - b).abs() <= b.abs() * 1e-15);
-        let same = got.0 == row.verdict && (got.0 != "value" || ((got.1 == row.text || power) && got.2 == row.kind));
+        let placed = at.is_none() || place(&row.said).is_none_or(|place| at == Some(place));
+        let same =
+            placed && got.0 == row.verdict && (got.0 != "value" || ((got.1 == row.text || power) && got.2 == row.kind));
         if !same {
             wrong.push(format!(
                 "{} [{}]\n    real: {} {:?} {} {}\n    here: {} {:?} {}",
@@ -251,4 +269,10 @@ fn exp_1_operators_between_all_kinds() {
 #[test]
 fn exp_1_expressions_grown_by_chance() {
     as_the_real_one("random.jsonl", 800);
+}
+
+/// What people write with a few tokens left out, doubled or exchanged.
+#[test]
+fn exp_1_expressions_that_are_nearly_right() {
+    as_the_real_one("mutants.jsonl", 2000);
 }

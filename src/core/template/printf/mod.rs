@@ -396,7 +396,7 @@ impl Printer {
             's' => self.text(&lossy(bytes)),
             'x' | 'X' => self.hex(bytes, verb == 'X'),
             'q' => self.quoted(&lossy(bytes)),
-            'v' if self.flags.sharp_v => {
+            'v' if self.flags.sharp_v && depth == 0 => {
                 self.bytes_one_by_one(bytes, verb, depth, ("[]byte{", ", ", '}'));
             }
             _ if self.flags.sharp_v => self.bytes_one_by_one(bytes, verb, depth, ("[]uint8{", ", ", '}')),

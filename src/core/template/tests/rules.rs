@@ -77,11 +77,11 @@ fn tlp_01_unknown_functions_are_found_at_parsing_with_a_suggestion() {
 #[test]
 fn s_7_2_errors_say_where_and_why() {
     for (source, line, column, part) in [
-        ("x\n{{.app.s.x}}", 2, 3, "at <.app.s.x>: can't evaluate field x in type interface {}"),
+        ("x\n{{.app.s.x}}", 2, 7, "at <.app.s.x>: can't evaluate field x in type interface {}"),
         ("{{upper .nope}}", 1, 9, "at <.nope>: invalid value; expected string"),
-        ("{{3 | trunc 3}}", 1, 7, "at <trunc>: wrong type for value; expected string; got int"),
+        ("{{3 | trunc 3}}", 1, 13, "at <trunc>: wrong type for value; expected string; got int"),
         ("{{fail \"boom\"}}", 1, 3, "error calling fail: boom"),
-        ("{{.app.n.x}}", 1, 3, "nil pointer evaluating interface {}.x"),
+        ("{{.app.n.x}}", 1, 7, "nil pointer evaluating interface {}.x"),
         ("{{eq 1 \"a\"}}", 1, 3, "error calling eq: incompatible types for comparison: int and string"),
         ("{{.fn.Up}}", 1, 3, "can't print .fn.Up of type func(string)"),
     ] {
