@@ -40,7 +40,7 @@ func calls(seed int64, count int, app []byte) []testCase {
 	for _, method := range strings.Fields("Hours Minutes Seconds Milliseconds String Round Truncate Abs Nope") {
 		names = append(names, ".du."+method, "(.tm.Sub (.tm.Add .du))."+method)
 	}
-	names = append(names, "call .fn.Up", "call .fn.Add", "call .fn.Cat", "call .fn.Dur", "call .fn.Any", "call .time.Parse", "call .strings.ReplaceAll", "call .repo.GetCommitMetadata", "(call .repo.GetCommitMetadata \"1234567\").Tags", "(call .repo.GetCommitMetadata \"1234567\").Date.Format")
+	names = append(names, "call .fn.Up", "call .fn.Add", "call .fn.Cat", "call .fn.Dur", "call .fn.Any", "call .time.Parse", "call .strings.ReplaceAll", "(call .repo.GetCommitMetadata \"1234567\").Tags", "(call .repo.GetCommitMetadata \"1234567\").Date.Format")
 	sort.Strings(names)
 	pick := func() string { return arguments[r.Intn(len(arguments))] }
 	var cases []testCase

@@ -228,7 +228,7 @@ fn exp_5_limits_are_exact() {
         1 << 19
     );
     // 64 levels of a value that is built.
-    assert_eq!(most(|n| format!("reduce(1..{}, {{[#acc]}}, 1)", n + 1)), 63);
+    assert_eq!(most(|n| format!("reduce(1..{}, {{[#acc]}}, 1)", n + 1)), 64);
 }
 
 #[test]

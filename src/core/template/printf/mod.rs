@@ -260,6 +260,9 @@ impl Printer {
             Value::Complex(re, im) => self.complex(value, *re, *im, verb),
             Value::Str(text) => self.string(value, text, verb),
             Value::Bytes(bytes) => self.bytes(bytes, verb, depth),
+            Value::List(list) if self.flags.sharp_v && list.is_nil() => {
+                self.out.push_str(&(type_name(value) + "(nil)"));
+            }
             Value::List(list) => {
                 let (open, between, close) =
                     if self.flags.sharp_v { (type_name(value) + "{", ", ", '}') } else { ("[".into(), " ", ']') };
