@@ -324,6 +324,10 @@ fn dependencies_have_known_licences_and_sources() {
         if !known {
             wrong.insert(format!("{name}: licence `{licence}`"));
         }
+        // SEC-04: patterns of users run in linear time, whichever crate brings the engine.
+        if matches!(name, "fancy-regex" | "pcre" | "pcre2" | "onig" | "regress" | "hyperscan") {
+            wrong.insert(format!("{name}: an engine for patterns that backtracks"));
+        }
         if matches!(name, "aws-lc-rs" | "aws-lc-sys" | "native-tls") {
             wrong.insert(format!("{name}: a second TLS provider"));
         }

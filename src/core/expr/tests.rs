@@ -227,52 +227,52 @@ fn as_the_real_one(name: &str, at_least: usize) {
 }
 
 #[test]
-fn exp_1_vectors_of_nil_and_errors() {
+fn exp_01_vectors_of_nil_and_errors() {
     as_the_real_one("nil_6_3.jsonl", 160);
 }
 
 #[test]
-fn exp_1_texts_of_values() {
+fn exp_01_texts_of_values() {
     as_the_real_one("format_6_5.jsonl", 60);
 }
 
 #[test]
-fn exp_1_syntax_and_compile_verdicts() {
+fn exp_01_syntax_and_compile_verdicts() {
     as_the_real_one("syntax.jsonl", 440);
 }
 
 #[test]
-fn exp_1_precedence_of_every_pair() {
+fn exp_01_precedence_of_every_pair() {
     as_the_real_one("precedence.jsonl", 1900);
 }
 
 #[test]
-fn exp_1_builtins() {
+fn exp_01_builtins() {
     as_the_real_one("builtins.jsonl", 650);
 }
 
 #[test]
-fn exp_1_rewritings_that_show() {
+fn exp_01_rewritings_that_show() {
     as_the_real_one("rewriting.jsonl", 140);
 }
 
 #[test]
-fn exp_1_conditions_as_people_write_them() {
+fn exp_01_conditions_as_people_write_them() {
     as_the_real_one("conditions.jsonl", 180);
 }
 
 #[test]
-fn exp_1_operators_between_all_kinds() {
+fn exp_01_operators_between_all_kinds() {
     as_the_real_one("generated.jsonl", 1000);
 }
 
 #[test]
-fn exp_1_expressions_grown_by_chance() {
+fn exp_01_expressions_grown_by_chance() {
     as_the_real_one("random.jsonl", 800);
 }
 
 /// What people write with a few tokens left out, doubled or exchanged.
 #[test]
-fn exp_1_expressions_that_are_nearly_right() {
+fn exp_01_expressions_that_are_nearly_right() {
     as_the_real_one("mutants.jsonl", 2000);
 }

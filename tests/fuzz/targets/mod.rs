@@ -11,8 +11,11 @@ use std::sync::OnceLock;
 use lynceus::core::value::time::Moment;
 use lynceus::core::value::{Map, MapKind, Value};
 
+/// Takes any bytes; panics if a promise is broken.
+pub type Target = fn(&[u8]);
+
 /// The target of this name, as `make fuzz TARGET=…` and the files in `fuzz_targets` call it.
-pub const TARGETS: &[(&str, fn(&[u8]))] = &[
+pub const TARGETS: &[(&str, Target)] = &[
     ("expr_parse", languages::expr_parse),
     ("expr_eval", languages::expr_eval),
     ("tpl_parse", languages::tpl_parse),

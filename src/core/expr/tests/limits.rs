@@ -156,7 +156,7 @@ fn hostile() -> Vec<String> {
 }
 
 #[test]
-fn exp_5_hostile_expressions_end_soon() {
+fn exp_05_hostile_expressions_end_soon() {
     let env = environment("full");
     let corpus = hostile();
     assert!(corpus.len() >= 100, "{}", corpus.len());
@@ -176,7 +176,7 @@ fn exp_5_hostile_expressions_end_soon() {
 }
 
 #[test]
-fn exp_5_each_limit_is_an_error_that_names_it() {
+fn exp_05_each_limit_is_an_error_that_names_it() {
     let compile = |source: String| Program::compile(&source).unwrap_err().text;
     assert!(compile("a".repeat(8193)).contains("8192"));
     assert!(Program::compile(&"a".repeat(8192)).is_ok());
@@ -211,7 +211,7 @@ fn most(shape: impl Fn(usize) -> String) -> usize {
 }
 
 #[test]
-fn exp_5_limits_are_exact() {
+fn exp_05_limits_are_exact() {
     let repeated = |text: &'static str, rest: &'static str| move |n: usize| text.repeat(n) + rest;
     // 8 KiB of source.
     assert_eq!(most(|n| format!("'{}'", "a".repeat(n))), 8 * 1024 - 2);
@@ -229,6 +229,28 @@ fn exp_5_limits_are_exact() {
     );
     // 64 levels of a value that is built.
     assert_eq!(most(|n| format!("reduce(1..{}, {{[#acc]}}, 1)", n + 1)), 64);
+}
+
+/// A pattern that makes other engines try for ever gives its answer here; what only they can do is refused.
+#[test]
+fn sec_04_patterns_run_in_linear_time() {
+    let env = environment("full");
+    for (pattern, text) in
+        [("(a*)*b", "a"), ("(a|aa)+$", "aa!"), ("^(([a-z])+.)+[A-Z]([a-z])+$", "aaaa"), ("(.*)(.*)(.*)(.*)(.*)x", "y")]
+    {
+        for source in [
+            format!("repeat('{text}', 5000) matches '{pattern}'"),
+            format!("repeat('{text}', 5000) matches ('' + '{pattern}')"),
+        ] {
+            let value = Program::compile(&source).unwrap().eval(&env, &now()).map(|value| super::text(&value));
+            assert_eq!(value.as_deref(), Ok("false"), "{source}");
+        }
+    }
+    for pattern in [r"(a)\\1", "(?=a)", "(?!a)", "(?<=a)b", "(?>a)", "a++"] {
+        assert!(Program::compile(&format!("'aab' matches '{pattern}'")).is_err(), "{pattern}");
+        let late = Program::compile(&format!("'aab' matches (v.e + '{pattern}')")).unwrap();
+        assert!(late.eval(&env, &now()).is_err(), "{pattern}");
+    }
 }
 
 #[test]
@@ -383,12 +405,12 @@ proptest::proptest! {
     #![proptest_config(proptest::prelude::ProptestConfig::with_cases(2000))]
 
     #[test]
-    fn exp_5_any_text_is_compiled_or_refused(source in "\\PC{0,200}") {
+    fn exp_05_any_text_is_compiled_or_refused(source in "\\PC{0,200}") {
         let _ = Program::compile(&source);
     }
 
     #[test]
-    fn exp_5_any_arrangement_of_parts_is_safe(picks in proptest::collection::vec(0..PARTS.len(), 0..30)) {
+    fn exp_05_any_arrangement_of_parts_is_safe(picks in proptest::collection::vec(0..PARTS.len(), 0..30)) {
         let source: String = picks.into_iter().map(|i| PARTS[i]).collect();
         if let Ok(program) = Program::compile(&source) {
             let env = Map::new(MapKind::Any);
@@ -402,7 +424,7 @@ proptest::proptest! {
     }
 
     #[test]
-    fn exp_2_what_a_suggestion_prints_compiles_again(picks in proptest::collection::vec(0..PARTS.len(), 0..12)) {
+    fn exp_02_what_a_suggestion_prints_compiles_again(picks in proptest::collection::vec(0..PARTS.len(), 0..12)) {
         let source: String = picks.into_iter().map(|i| PARTS[i]).collect();
         if let Ok((root, _)) = parser::parse(&source) {
             let printed = ast::print(&root);

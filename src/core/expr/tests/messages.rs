@@ -3,7 +3,7 @@
 use super::*;
 
 #[test]
-fn exp_2_rejections_say_where_and_what_instead() {
+fn exp_02_rejections_say_where_and_what_instead() {
     for (source, at, hint) in [
         ("not x in ['a']", (1, 7), "`x not in ['a']`"),
         ("not app.a == 'x'", (1, 11), "`app.a != 'x'`"),
@@ -48,7 +48,7 @@ fn exp_2_rejections_say_where_and_what_instead() {
 }
 
 #[test]
-fn exp_2_failures_when_run_say_where_and_what_instead() {
+fn exp_02_failures_when_run_say_where_and_what_instead() {
     let env = environment("full");
     for (source, at, text) in [
         ("app.status.summary.images.join(',')", (1, 27), "join("),
@@ -64,7 +64,7 @@ fn exp_2_failures_when_run_say_where_and_what_instead() {
 }
 
 #[test]
-fn exp_3_warnings() {
+fn exp_03_warnings() {
     for (source, expected) in [
         ("app.status.operationState.phase in ['Succeeded', 'Progressing']", Some((1, 50, "Succeeded"))),
         ("app.status.health.status == 'Failed'", Some((1, 29, "Degraded"))),
@@ -113,7 +113,7 @@ fn exp_3_warnings() {
 }
 
 #[test]
-fn exp_4_what_is_read() {
+fn exp_04_what_is_read() {
     for (source, paths, clock) in [
         ("app.status.health.status == 'x'", "app.status.health.status", false),
         ("app.status?.health?.status ?? app.metadata['name']", "app.metadata.name app.status.health.status", false),
