@@ -13,6 +13,7 @@ use crate::core::notify::catalog::{MessageTemplate, ServiceKind};
 use crate::core::notify::selector::Selector;
 use crate::core::notify::subscription::{Destination, GlobalSubscription};
 use crate::core::notify::trigger::{Condition, Fault, Trigger};
+use crate::core::notify::variables::VOCABULARY;
 use crate::core::problem::{Problem, nearest};
 use blocks::Blocks;
 
@@ -429,7 +430,7 @@ fn condition(index: usize, node: &Node, problems: &mut Vec<Problem>) -> Result<C
     match Condition::compile(index, &when, &once_per, send, text("description")) {
         Ok(condition) => {
             for (field, program) in [("when", &condition.when), ("oncePer", &condition.once_per)] {
-                for warning in program.iter().flat_map(|p| p.warnings()) {
+                for warning in program.iter().flat_map(|p| p.warnings(&VOCABULARY)) {
                     let problem = Problem::warning("ExpressionSuspicious", warning.text.clone())
                         .at_key(format!("[{index}].{field}"))
                         .at(warning.line, warning.column)

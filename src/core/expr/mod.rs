@@ -80,7 +80,7 @@ mod tests;
 use std::fmt;
 
 use ast::{Binary, Node};
-pub use lint::Warning;
+pub use lint::{Vocabulary, Warning};
 use machine::{Machine, Stop};
 use nature::Nature;
 use reject::Reject;
@@ -98,7 +98,6 @@ pub struct Program {
     root: Node,
     never_boolean: bool,
     reads: reads::Reads,
-    warnings: Vec<Warning>,
 }
 
 /// Why an expression is rejected (EXP-02). Positions are 1-based, columns count characters.
@@ -158,10 +157,9 @@ impl Program {
         let natures = check::check(&root, ids).map_err(rejected)?;
         let nature = natures.get(root.id as usize).cloned().unwrap_or(Nature::Unknown);
         let reads = reads::reads(&root);
-        let warnings = lint::warnings(source, &root);
         let root = optimize::optimize(root, natures).map_err(rejected)?;
         let never_boolean = nature != Nature::Bool && !nature.unknown();
-        Ok(Program { source: source.to_owned(), root, never_boolean, reads, warnings })
+        Ok(Program { source: source.to_owned(), root, never_boolean, reads })
     }
 
     /// Evaluates it. `env` holds the variables; `now` is what the built-in `now()` gives, its zone is the local one.
@@ -203,12 +201,13 @@ impl Program {
         &self.reads.paths
     }
 
-    /// What is probably not meant as written (EXP-03).
-    pub fn warnings(&self) -> &[Warning] {
-        &self.warnings
+    /// What is probably not meant as written (EXP-03), given what is known of the data.
+    pub fn warnings(&self, known: &Vocabulary) -> Vec<Warning> {
+        // The tree kept for evaluation is rewritten; remarks are about what was written.
+        parser::parse(&self.source).map_or_else(|_| Vec::new(), |(root, _)| lint::warnings(&self.source, &root, known))
     }
 
-    /// Whether its value is certainly no boolean: as a `when` it never triggers (EXP-03).
+    /// Whether its value is certainly no boolean: as a condition it never holds (EXP-03).
     pub fn never_boolean(&self) -> bool {
         self.never_boolean
     }

@@ -87,9 +87,9 @@ pub const MAX_DEPTH: usize = 64;
 /// Which functions a template may call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Functions {
-    /// Those of text/template and sprig's, without `env` and `expandenv`: notification templates.
+    /// Those of text/template and sprig's, without `env` and `expandenv`.
     Full,
-    /// Those of text/template only: commit messages and branch names.
+    /// Those of text/template only.
     Plain,
 }
 

@@ -1,6 +1,7 @@
 //! The two languages and JSON-aware interpolation.
 
 use lynceus::core::expr::{Program, text};
+use lynceus::core::notify::variables::VOCABULARY;
 use lynceus::core::template::{Functions, JsonOutcome, MAX_OUTPUT, Template, interpolate_json};
 use lynceus::core::value::{Value, display};
 
@@ -14,7 +15,7 @@ pub fn expr_parse(input: &[u8]) {
             assert!(source.len() <= 8 * 1024);
             let again = Program::compile(&source).expect("compiled before");
             assert_eq!(program.read_paths(), again.read_paths());
-            for warning in program.warnings() {
+            for warning in program.warnings(&VOCABULARY) {
                 inside(&source, warning.line, warning.column);
             }
         }
