@@ -16,9 +16,11 @@ pub fn image_reference(input: &[u8]) {
         let printed = image.full_reference();
         let again = ImageRef::parse_reference(&printed).unwrap_or_else(|e| panic!("{text:?} prints {printed:?}: {e}"));
         // REF-7: a registry with which the path begins already is not repeated, so such a name is another one again. A
-        // reference that ends in a colon is read by other rules than one that does not (REF-3).
+        // reference that ends in a colon is read by other rules than one that does not (REF-3); so is a path on the Hub
+        // whose first part looks like a host.
         let doubled = image.registry.as_ref().is_some_and(|registry| image.name.starts_with(&format!("{registry}/")));
-        let open = image.tag.as_deref() == Some("");
+        let host = image.registry.is_none() && image.name.split_once('/').is_some_and(|(first, _)| first.contains('.'));
+        let open = image.tag.as_deref() == Some("") || host;
         assert!(doubled || open || again.canonical() == image.canonical(), "{text:?}");
         // A lenient reading may leave an empty tag, which is as good as none.
         let tag = |image: &ImageRef| image.tag.clone().filter(|tag| !tag.is_empty());
