@@ -158,11 +158,10 @@ pub fn writeback(input: &[u8]) {
     assert!(gone <= 4, "{gone} lines are gone:\n{before}\n--\n{after}");
 }
 
-/// How many lines of the first text are not, in order, in the second.
+/// How many lines of the first text are not, in order, in the second; a blank file may be begun anew.
 fn lines_gone(before: &str, after: &str) -> usize {
-    let kept: usize = similar::TextDiff::from_lines(before, after)
+    similar::TextDiff::from_lines(before, after)
         .iter_all_changes()
-        .filter(|change| change.tag() == similar::ChangeTag::Delete)
-        .count();
-    kept
+        .filter(|change| change.tag() == similar::ChangeTag::Delete && !change.value().trim().is_empty())
+        .count()
 }
