@@ -1,5 +1,5 @@
 # Everything a developer types. `make demo` and `make test` do their own set-up on a Debian machine with a Rust toolchain.
-.PHONY: demo test setup lint kill bench clean-state
+.PHONY: demo test setup lint kill bench fuzz clean-state
 
 demo: ## a new tag becomes a commit, a sync becomes messages; nothing to configure
 	@tests/setup build
@@ -28,3 +28,12 @@ ONLY ?=
 bench: ## the figures, on real parts: `make bench ONLY="wave memory" SIZES=10000`
 	@tests/setup
 	cargo bench --bench figures -- $(ONLY) $(SIZES)
+
+TARGET ?=
+TIME ?= 60
+fuzz: ## one fuzz target for TIME seconds: `make fuzz TARGET=tpl_exec TIME=600`; the same functions run in `make test`
+	@test -f tests/fuzz/fuzz_targets/$(TARGET).rs || \
+		{ echo "TARGET is one of: $(sort $(basename $(notdir $(wildcard tests/fuzz/fuzz_targets/*.rs))))"; exit 64; }
+	@cargo fuzz --version >/dev/null 2>&1 || \
+		{ echo "needed: cargo install --locked cargo-fuzz, and rustup toolchain install nightly"; exit 69; }
+	cargo +nightly fuzz run --fuzz-dir tests/fuzz $(TARGET) -- -max_total_time=$(TIME)

@@ -324,9 +324,54 @@ fn dependencies_have_known_licences_and_sources() {
         if !known {
             wrong.insert(format!("{name}: licence `{licence}`"));
         }
+        // SEC-04: patterns of users run in linear time, whichever crate brings the engine.
+        if matches!(name, "fancy-regex" | "pcre" | "pcre2" | "onig" | "regress" | "hyperscan") {
+            wrong.insert(format!("{name}: an engine for patterns that backtracks"));
+        }
         if matches!(name, "aws-lc-rs" | "aws-lc-sys" | "native-tls") {
             wrong.insert(format!("{name}: a second TLS provider"));
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.into_iter().collect::<Vec<_>>().join("\n"));
+}
+
+#[test]
+fn every_rule_is_named_by_a_test() {
+    let mut named = String::new();
+    for folder in ["src", "tests"] {
+        walk(&root().join(folder), &mut |path| {
+            if path.extension().is_some_and(|e| e == "rs") {
+                named.extend(test_names(&fs::read_to_string(path).expect("a readable file")));
+            }
+        });
+    }
+    let lists = fs::read_dir(root().join("tests/fixtures/rules")).expect("the lists of rules");
+    let mut rules = 0;
+    let mut silent = Vec::new();
+    for list in lists.flatten() {
+        let text = fs::read_to_string(list.path()).expect("a readable list");
+        for rule in text.lines().filter(|line| !line.is_empty() && !line.starts_with('#')) {
+            rules += 1;
+            if !named.contains(&format!("_{rule}_")) {
+                silent.push(rule.to_owned());
+            }
+        }
+    }
+    assert!(rules > 100, "only {rules} rules are listed");
+    assert!(silent.is_empty(), "no test names these rules: {}", silent.join(", "));
+}
+
+/// `_name_` of every test function of a file.
+fn test_names(text: &str) -> Vec<String> {
+    let mut names = Vec::new();
+    let mut is_test = false;
+    for line in text.lines().map(str::trim) {
+        is_test |= line.starts_with("#[test]") || line.starts_with("#[tokio::test");
+        if let Some((_, rest)) = line.split_once("fn ").filter(|_| is_test && !line.starts_with("//")) {
+            let name: String = rest.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect();
+            names.push(format!("_{name}_"));
+            is_test = false;
+        }
+    }
+    names
 }

@@ -163,7 +163,9 @@ fn render(args: &RenderArgs) -> u8 {
             println!("{}", text.trim_end_matches('\n'));
             if !matches!(args.source.output, Output::Json | Output::Yaml) {
                 for error in &rendering.errors {
-                    eprintln!("lynceus: {} ({}): {}", error.field, error.phase, mask(&error.text));
+                    let (line, column) = (error.line, error.column);
+                    let (field, phase, text) = (&error.field, &error.phase, mask(&error.text));
+                    eprintln!("lynceus: {field} ({phase}, line {line}, column {column}): {text}");
                 }
             }
             status

@@ -240,7 +240,10 @@ fn wide(args: &RunArgs, app: &Application, compiled: &Compiled, rows: &[serde_js
             text("key"),
             templates.join(", ")
         );
-        for (label, value) in [("error", row["error"]["text"].as_str()), ("note", row["note"].as_str())] {
+        let error = &row["error"];
+        let place = |text| format!("line {}, column {}: {text}", error["line"], error["column"]);
+        let error = error["text"].as_str().map(place);
+        for (label, value) in [("error", error.as_deref()), ("note", row["note"].as_str())] {
             if let Some(value) = value {
                 println!("           {} {value}", paint.red(label));
             }

@@ -124,6 +124,23 @@ pub fn fill(text: &str, secrets: &BTreeMap<String, Secret>) -> (String, Vec<(Str
     (filled, found)
 }
 
+/// The shortest value that [`mask`] looks for: shorter ones would blacken half of any text (SEC-01).
+const SHORTEST_MASKED: usize = 6;
+
+/// The text with `***` where one of these secrets stands in it (SEC-01): for sentences that repeat what a person wrote
+/// after references were filled in.
+pub fn mask<'a>(text: &str, secrets: impl IntoIterator<Item = &'a Secret>) -> String {
+    let mut masked = text.to_owned();
+    for secret in secrets {
+        if let Ok(value) = secret.expose_text().map(|value| value.trim_end_matches(['\r', '\n']))
+            && value.len() >= SHORTEST_MASKED
+        {
+            masked = masked.replace(value, "***");
+        }
+    }
+    masked
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -33,7 +33,7 @@ pub use error::{Error, PushError};
 pub use known_hosts::{KnownHosts, Verdict};
 pub use metadata::CommitMetadata;
 pub use objects::{Author, Chain, MOST_COMMITS, NewCommit};
-pub use packet::Advertised;
+pub use packet::{Advertised, advertisement};
 pub use remote::{LocalGit, Remote};
 pub use settings::Settings;
 pub use ssh_config::{HostSettings, SshConfig};

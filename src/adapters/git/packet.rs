@@ -78,8 +78,9 @@ pub struct Advertised {
     pub(super) capabilities: Capabilities,
 }
 
-/// Reads the refs up to the flush. Over http (`service` given) they come after a line that names the service.
-pub(super) fn advertisement(remote: &str, from: &mut impl Read, service: Option<&str>) -> Result<Advertised, Error> {
+/// Reads the refs up to the flush. Over http (`service` given) they come after a line that names the service. At most
+/// 200,000 refs in 64 MiB; what is no advertisement is an error that names the remote.
+pub fn advertisement(remote: &str, from: &mut impl Read, service: Option<&str>) -> Result<Advertised, Error> {
     let mut from = from.take(MOST_ADVERTISED_BYTES);
     if let Some(service) = service {
         match next(remote, &mut from)? {

@@ -2,6 +2,7 @@
 
 use crate::config::yaml::Node;
 use crate::core::notify::trigger::{Condition, Fault};
+use crate::core::notify::variables::VOCABULARY;
 use crate::core::problem::{Problem, Severity};
 
 const CONDITION_FIELDS: &[&str] = &["when", "oncePer", "send", "description", "lynceus"];
@@ -38,7 +39,7 @@ pub(super) fn condition(index: usize, node: &Node, problems: &mut Vec<Problem>) 
     match Condition::compile(index, &when, &once_per, send, text("description")) {
         Ok(condition) => {
             for (field, program) in [("when", &condition.when), ("oncePer", &condition.once_per)] {
-                let warnings = program.iter().flat_map(|p| p.warnings());
+                let warnings = program.iter().flat_map(|p| p.warnings(&VOCABULARY));
                 for warning in warnings.filter(|warning| field == "when" || !warning.as_condition) {
                     let problem = Problem::warning("ExpressionSuspicious", warning.text.clone())
                         .at_key(format!("[{index}].{field}"))

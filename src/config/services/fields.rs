@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::time::Duration;
 
-use crate::config::secret::{Reference, Secret, fill};
+use crate::config::secret::{Reference, Secret, fill, mask};
 use crate::config::yaml::{Content, Node, Position, Scalar};
 use crate::core::problem::{Problem, Severity, nearest};
 
@@ -239,7 +239,11 @@ impl<'a> Fields<'a> {
 }
 
 impl Shared<'_> {
-    fn push(&self, problem: Problem) {
+    /// Keys are filled in too, so what is said about a wrong one would tell the secret in it (SEC-01).
+    fn push(&self, mut problem: Problem) {
+        let used = self.used.borrow();
+        problem.text = mask(&problem.text, used.values());
+        problem.hint = mask(&problem.hint, used.values());
         self.problems.borrow_mut().push(problem);
     }
 

@@ -220,6 +220,18 @@ fn http_06_section_2_4_unknown_fields_templates_and_open_doors_are_remarked() {
 }
 
 #[test]
+fn sec_01_a_wrong_field_does_not_tell_the_secret_in_it() {
+    let secrets = BTreeMap::from([("tok".to_owned(), Secret::new("s3cr3t-value\n"))]);
+    for text in ["url: https://h/\nheaders: [{name: A, v $tok: x}]", "url: https://h/\n$tok: 1", "url: $tok"] {
+        let (_, problems) = service("service.webhook.x", text, &secrets);
+        assert!(!problems.is_empty(), "{text}");
+        for problem in &problems {
+            assert!(!problem.to_string().contains("s3cr3t"), "{text}: {problem}");
+        }
+    }
+}
+
+#[test]
 fn cfg_08_durations() {
     for (text, millis) in [
         ("1s", Some(1_000)),

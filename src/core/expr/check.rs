@@ -236,8 +236,9 @@ impl Checker {
             index: matches!(call.name, "map" | "reduce"),
             accumulator: call.name == "reduce",
         });
-        let body = self.visit(predicate)?;
+        let body = self.visit(predicate);
         self.scopes.pop();
+        let body = body?;
         if let Some(more) = rest.get(1) {
             let order = self.visit(more)?;
             if call.name == "sortBy" && order != Nature::Text && !order.unknown() {
@@ -292,9 +293,9 @@ impl Checker {
         }
         let nature = self.visit(value)?;
         self.variables.push((name.clone(), nature));
-        let nature = self.visit(body)?;
+        let nature = self.visit(body);
         self.variables.pop();
-        Ok(nature)
+        nature
     }
 
     fn branch(&mut self, condition: &Node, then: &Node, otherwise: &Node) -> Checked {

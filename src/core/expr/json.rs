@@ -9,7 +9,7 @@ use super::keyed::Keyed;
 use super::machine::{MAX_LEVELS, Machine};
 use super::operators::{Op, described, is_nil};
 use super::{texts, weight};
-use crate::core::value::{Map, MapKind, Value, number};
+use crate::core::value::{Value, json_read, number};
 
 /// Pretty-printed with two spaces, keys sorted, `<`, `>` and `&` escaped.
 pub(super) fn write(machine: &mut Machine<'_>, value: &Value) -> Op {
@@ -108,31 +108,21 @@ fn quote(out: &mut String, text: &str) {
 pub(super) fn read(machine: &mut Machine<'_>, value: &Value) -> Op {
     let source = texts::text(value)?;
     machine.budget.read(source)?;
-    let json: serde_json::Value = serde_json::from_str(source).map_err(|error| format!("fromJSON: {error}"))?;
-    convert(machine, &json, 0)
+    let value = json_read::decode(source).map_err(|error| format!("fromJSON: {error}"))?;
+    admit(machine, &value, 0)?;
+    Ok(value)
 }
 
-fn convert(machine: &mut Machine<'_>, json: &serde_json::Value, depth: usize) -> Op {
-    use serde_json::Value as Json;
+/// Pays for what was read and notes how deep it is.
+fn admit(machine: &mut Machine<'_>, value: &Value, depth: usize) -> Op<()> {
     if depth > MAX_LEVELS {
         return Err(format!("nested deeper than {MAX_LEVELS} levels"));
     }
     machine.budget.spend(1)?;
-    Ok(match json {
-        Json::Null => Value::Nil,
-        Json::Bool(b) => Value::Bool(*b),
-        Json::Number(n) => Value::Float(n.as_f64().unwrap_or(f64::NAN)),
-        Json::String(text) => Value::text(text),
-        Json::Array(items) => {
-            let items = items.iter().map(|item| convert(machine, item, depth + 1)).collect::<Op<Vec<Value>>>()?;
-            machine.list(items)?
-        }
-        Json::Object(fields) => {
-            let map = Map::new(MapKind::Any);
-            for (key, item) in fields {
-                map.insert(key.as_str(), convert(machine, item, depth + 1)?);
-            }
-            machine.tracked(Value::Map(map))?
-        }
-    })
+    match value {
+        Value::List(list) => list.items.iter().try_for_each(|item| admit(machine, item, depth + 1))?,
+        Value::Map(map) => map.entries().iter().try_for_each(|(_, item)| admit(machine, item, depth + 1))?,
+        _ => {}
+    }
+    machine.tracked(value.clone()).map(|_| ())
 }

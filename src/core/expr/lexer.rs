@@ -50,17 +50,32 @@ pub(super) struct LexError {
     pub at: u32,
 }
 
-/// All tokens of a source, the last being [`TokenKind::End`].
-pub(super) fn lex(source: &str) -> Result<Vec<Token>, LexError> {
-    let mut lexer = Lexer { chars: source.chars().collect(), start: 0, end: 0, tokens: Vec::new() };
-    while lexer.token()? {}
-    Ok(lexer.tokens)
+const BAD_ESCAPE: &str = "there is no such escape";
+
+/// All tokens of a source, the last being [`TokenKind::End`]: it stands at the end, or where the lexer cannot go on.
+pub(super) fn lex(source: &str) -> (Vec<Token>, Option<LexError>) {
+    let chars = source.chars().collect();
+    let mut lexer = Lexer { chars, start: 0, end: 0, past: false, void: false, tokens: Vec::new() };
+    loop {
+        match lexer.token() {
+            Ok(true) => {}
+            Ok(false) => return (lexer.tokens, None),
+            Err(error) => {
+                lexer.emit_value(TokenKind::End, String::new(), Vec::new());
+                return (lexer.tokens, Some(error));
+            }
+        }
+    }
 }
 
 struct Lexer {
     chars: Vec<char>,
     start: usize,
     end: usize,
+    /// The end was read past.
+    past: bool,
+    /// A literal is well-formed but stands for nothing, which shows at its end.
+    void: bool,
     tokens: Vec<Token>,
 }
 
@@ -99,9 +114,10 @@ impl Lexer {
     }
 
     fn next(&mut self) -> Option<char> {
-        let c = self.peek()?;
-        self.end += 1;
-        Some(c)
+        let c = self.peek();
+        self.end += usize::from(c.is_some());
+        self.past |= c.is_none();
+        c
     }
 
     fn accept(&mut self, set: &str) -> bool {
@@ -129,12 +145,15 @@ impl Lexer {
     }
 
     fn error<T>(&self, text: impl Into<String>) -> Result<T, LexError> {
-        Err(LexError { text: text.into(), at: self.end.saturating_sub(1) as u32 })
+        let at = if self.past { self.end } else { self.end.saturating_sub(1) };
+        Err(LexError { text: text.into(), at: at as u32 })
     }
 
     /// Reads one token; false at the end.
     fn token(&mut self) -> Result<bool, LexError> {
         let Some(c) = self.next() else {
+            // The end has the place of the last character.
+            self.start = self.end.saturating_sub(1);
             self.emit(TokenKind::End);
             return Ok(false);
         };
@@ -218,9 +237,10 @@ impl Lexer {
     }
 
     fn number(&mut self, first: char) -> Result<(), LexError> {
-        self.end -= 1;
+        // Behind a leading dot, everything that can be a number is read again: `.1.5` is one, and none.
+        self.end -= usize::from(first != '.');
         let mut digits = "0123456789_";
-        if first != '.' && self.accept("0") {
+        if self.accept("0") {
             if self.accept("xX") {
                 digits = "0123456789abcdefABCDEF_";
             } else if self.accept("oO") {
@@ -272,6 +292,7 @@ impl Lexer {
         loop {
             match self.next() {
                 None | Some('\n') => return self.error("this text is not closed"),
+                Some(c) if c == quote && std::mem::take(&mut self.void) => return self.error(BAD_ESCAPE),
                 Some(c) if c == quote => return Ok(out),
                 Some('\\') => self.escape(quote, bytes, &mut out)?,
                 Some('\r') => out.push(b'\n'),
@@ -281,7 +302,6 @@ impl Lexer {
     }
 
     fn escape(&mut self, quote: char, bytes: bool, out: &mut Vec<u8>) -> Result<(), LexError> {
-        const BAD: &str = "there is no such escape";
         let c = match self.next() {
             Some('a') => '\x07',
             Some('b') => '\x08',
@@ -292,6 +312,10 @@ impl Lexer {
             Some('v') => '\x0b',
             Some('\\') => '\\',
             Some(c) if c == quote => c,
+            Some('4'..='7') => {
+                self.void = true;
+                return self.digits(8, 2).map(|_| ());
+            }
             Some(c @ '0'..='3') => {
                 let (first, rest) = (c as u32 - '0' as u32, self.digits(8, 2)?);
                 return self.code(first * 64 + rest, bytes, out);
@@ -300,31 +324,34 @@ impl Lexer {
                 let code = self.digits(16, 2)?;
                 return self.code(code, bytes, out);
             }
-            Some('u') if !bytes && self.peek() == Some('{') => {
+            Some('u') if self.peek() == Some('{') => {
                 self.end += 1;
                 let (mut code, mut count) = (0, 0);
                 while let Some(digit) = self.peek().and_then(|c| c.to_digit(16)) {
+                    if count == 6 {
+                        return self.error(BAD_ESCAPE);
+                    }
                     code = code * 16 + digit;
                     count += 1;
                     self.end += 1;
-                    if count > 6 {
-                        return self.error(BAD);
-                    }
                 }
                 if count == 0 || !self.accept("}") {
-                    return self.error(BAD);
+                    return self.error(BAD_ESCAPE);
                 }
+                self.void |= bytes;
                 return self.code(code, bytes, out);
             }
-            Some('u') if !bytes => {
+            Some('u') => {
                 let code = self.digits(16, 4)?;
+                self.void |= bytes;
                 return self.code(code, bytes, out);
             }
-            Some('U') if !bytes => {
+            Some('U') => {
                 let code = self.digits(16, 8)?;
+                self.void |= bytes;
                 return self.code(code, bytes, out);
             }
-            _ => return self.error(BAD),
+            _ => return self.error(BAD_ESCAPE),
         };
         push(c, out);
         Ok(())
@@ -335,7 +362,7 @@ impl Lexer {
         for _ in 0..count {
             match self.next().and_then(|c| c.to_digit(base)) {
                 Some(digit) => code = code.wrapping_mul(base).wrapping_add(digit),
-                None => return self.error("there is no such escape"),
+                None => return self.error(BAD_ESCAPE),
             }
         }
         Ok(code)
@@ -346,9 +373,7 @@ impl Lexer {
             out.push(code as u8);
             return Ok(());
         }
-        if code > char::MAX as u32 {
-            return self.error("there is no such escape");
-        }
+        self.void |= code > char::MAX as u32;
         // Halves of surrogate pairs become the replacement character, as in Go.
         push(char::from_u32(code).unwrap_or(char::REPLACEMENT_CHARACTER), out);
         Ok(())

@@ -21,25 +21,23 @@ pub struct Warning {
     pub as_condition: bool,
 }
 
-/// The variables of notifications.md §5.1.
-const VARIABLES: [&str; 11] =
-    ["app", "appProject", "context", "secrets", "serviceType", "recipient", "time", "strings", "repo", "sync", "image"];
-
-/// Fields in which Argo CD writes one of a few words, by their last two names.
-const WORDS: [([&str; 2], &[&str]); 3] = [
-    (["operationState", "phase"], &["Running", "Succeeded", "Failed", "Error", "Terminating"]),
-    (["health", "status"], &["Healthy", "Progressing", "Degraded", "Suspended", "Missing", "Unknown"]),
-    (["sync", "status"], &["Synced", "OutOfSync", "Unknown"]),
-];
-
-/// Fields of an Application that hold lists.
-const LISTS: [&str; 9] =
-    ["images", "externalURLs", "conditions", "resources", "history", "sources", "finalizers", "parameters", "info"];
+/// What is known of the data that expressions look at.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Vocabulary {
+    /// Who writes the data, for sentences: "Argo CD".
+    pub writer: &'static str,
+    /// The variables there are.
+    pub variables: &'static [&'static str],
+    /// Fields that hold one of a few words, by their last two names.
+    pub words: &'static [([&'static str; 2], &'static [&'static str])],
+    /// Last names of fields that hold lists.
+    pub lists: &'static [&'static str],
+}
 
 /// All remarks, in the order of the text.
-pub(super) fn warnings(source: &str, root: &Node) -> Vec<Warning> {
+pub(super) fn warnings(source: &str, root: &Node, known: &Vocabulary) -> Vec<Warning> {
     let mut found: Vec<(u32, String, String)> = Vec::new();
-    let mut own = HashSet::new();
+    let mut own: HashSet<&str> = known.variables.iter().copied().collect();
     let mut nodes = vec![root];
     let mut open = vec![root];
     while let Some(node) = open.pop() {
@@ -54,33 +52,33 @@ pub(super) fn warnings(source: &str, root: &Node) -> Vec<Warning> {
         match &node.kind {
             Kind::Binary(op @ (Binary::Equal | Binary::Unequal), left, right) => {
                 for (a, b) in [(left, right), (right, left)] {
-                    impossible_word(a, b, &mut found);
+                    impossible_word(a, b, known, &mut found);
                     unquoted(b, &print_comparison(a, *op), &own, &mut found);
                 }
             }
             Kind::Binary(Binary::In, left, right) => {
                 if let Kind::List(items) = &right.kind {
                     for item in items {
-                        impossible_word(left, item, &mut found);
+                        impossible_word(left, item, known, &mut found);
                         unquoted(item, "in the list", &own, &mut found);
                     }
                 }
             }
             Kind::Binary(Binary::Contains | Binary::StartsWith | Binary::EndsWith | Binary::Matches, left, right) => {
-                text_operator(node, left, right, &mut found);
+                text_operator(node, left, right, known, &mut found);
             }
             Kind::Binary(Binary::And | Binary::Or, left, right) => {
                 for side in [left, right] {
-                    not_boolean(side, &mut found);
+                    not_boolean(side, known, &mut found);
                 }
             }
-            Kind::Unary(Unary::Not, operand) => not_boolean(operand, &mut found),
+            Kind::Unary(Unary::Not, operand) => not_boolean(operand, known, &mut found),
             Kind::Member { base, property, optional: false, method: false } => half_guarded(base, property, &mut found),
             _ => {}
         }
     }
     let mut whole = Vec::new();
-    not_boolean(root, &mut whole);
+    not_boolean(root, known, &mut whole);
     let all = found.into_iter().map(|found| (found, false)).chain(whole.into_iter().map(|found| (found, true)));
     let mut all: Vec<_> = all.collect();
     all.sort();
@@ -113,18 +111,18 @@ fn last_names(node: &Node) -> (Option<&str>, Option<&str>) {
     (names[0], names[1])
 }
 
-/// The words that Argo CD writes into the field that a node reads.
-fn words(node: &Node) -> Option<&'static [&'static str]> {
+/// The words that the field can hold that a node reads.
+fn words(node: &Node, known: &Vocabulary) -> Option<&'static [&'static str]> {
     let (last, before) = last_names(node);
     let (last, before) = (last?, before?);
-    WORDS.iter().find(|(names, _)| *names == [before, last]).map(|(_, words)| *words)
+    known.words.iter().find(|(names, _)| *names == [before, last]).map(|(_, words)| *words)
 }
 
-fn impossible_word(field: &Node, value: &Node, found: &mut Vec<(u32, String, String)>) {
-    let (Some(words), Some(text)) = (words(field), value.as_text()) else { return };
+fn impossible_word(field: &Node, value: &Node, known: &Vocabulary, found: &mut Vec<(u32, String, String)>) {
+    let (Some(words), Some(text)) = (words(field, known), value.as_text()) else { return };
     // An empty text may stand for what is missing.
     if !text.is_empty() && !words.contains(&&**text) {
-        let what = format!("Argo CD never writes '{text}' into {}", print(field));
+        let what = format!("{} never writes '{text}' into {}", known.writer, print(field));
         found.push((value.at, what, format!("possible are {}", words.join(", "))));
     }
 }
@@ -135,7 +133,7 @@ fn print_comparison(side: &Node, op: Binary) -> String {
 
 fn unquoted(node: &Node, place: &str, own: &HashSet<&str>, found: &mut Vec<(u32, String, String)>) {
     let Kind::Name(name) = &node.kind else { return };
-    if VARIABLES.contains(&&**name) || own.contains(&**name) || **name == *"$env" || builtins::find(name).is_some() {
+    if own.contains(&**name) || **name == *"$env" || builtins::find(name).is_some() {
         return;
     }
     let (text, hint) = match &**name {
@@ -154,10 +152,10 @@ fn unquoted(node: &Node, place: &str, own: &HashSet<&str>, found: &mut Vec<(u32,
     found.push((node.at, text, hint));
 }
 
-fn text_operator(node: &Node, left: &Node, right: &Node, found: &mut Vec<(u32, String, String)>) {
+fn text_operator(node: &Node, left: &Node, right: &Node, known: &Vocabulary, found: &mut Vec<(u32, String, String)>) {
     let (Some(last), _) = last_names(left) else { return };
     let Kind::Binary(op, ..) = &node.kind else { return };
-    if LISTS.contains(&last) {
+    if known.lists.contains(&last) {
         let text =
             format!("{} is a list, and `{}` looks into texts only: this is an error when run", print(left), op.word());
         let hint = match op {
@@ -168,8 +166,8 @@ fn text_operator(node: &Node, left: &Node, right: &Node, found: &mut Vec<(u32, S
     }
 }
 
-fn not_boolean(node: &Node, found: &mut Vec<(u32, String, String)>) {
-    if matches!(&node.kind, Kind::Member { .. } | Kind::Chain(_)) && words(node).is_some() {
+fn not_boolean(node: &Node, known: &Vocabulary, found: &mut Vec<(u32, String, String)>) {
+    if matches!(&node.kind, Kind::Member { .. } | Kind::Chain(_)) && words(node, known).is_some() {
         let text = format!("{} is a text, never true or false", print(node));
         found.push((node.at, text, "compare it with a word".to_owned()));
     }

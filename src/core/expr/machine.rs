@@ -137,7 +137,7 @@ impl<'a> Machine<'a> {
                 Ok(last)
             }
             Kind::If { condition, then, otherwise, .. } => {
-                if self.boolean(condition)? {
+                if self.boolean(node, condition)? {
                     self.eval(then)
                 } else {
                     self.eval(otherwise)
@@ -152,7 +152,9 @@ impl<'a> Machine<'a> {
                 let mut items = nodes.iter().map(|node| self.eval(node)).collect::<Run<Vec<Value>>>()?;
                 let mut sum = items.pop().unwrap_or(Value::int(0));
                 while let Some(item) = items.pop() {
-                    sum = place(node.at, self.arithmetic(Binary::Add, &item, &sum))?;
+                    // Only the last addition stands where the call stood.
+                    let at = if items.is_empty() { node.at } else { 0 };
+                    sum = place(at, self.arithmetic(Binary::Add, &item, &sum))?;
                 }
                 Ok(sum)
             }
@@ -172,10 +174,11 @@ impl<'a> Machine<'a> {
     }
 
     /// Whether a value is true; anything but a boolean is an error.
-    pub fn boolean(&mut self, node: &Node) -> Run<bool> {
+    /// The complaint has the place of the node that asks.
+    pub fn boolean(&mut self, asking: &Node, node: &Node) -> Run<bool> {
         match self.eval(node)? {
             Value::Bool(b) => Ok(b),
-            other => fail(node.at, format!("a boolean is needed here, not {}", described(&other))),
+            other => fail(asking.at, format!("a boolean is needed here, not {}", described(&other))),
         }
     }
 
@@ -324,7 +327,7 @@ impl<'a> Machine<'a> {
 
     fn unary(&mut self, node: &Node, op: Unary, operand: &Node) -> Run {
         match op {
-            Unary::Not => self.boolean(operand).map(|b| Value::Bool(!b)),
+            Unary::Not => self.boolean(node, operand).map(|b| Value::Bool(!b)),
             Unary::Plus => self.eval(operand),
             Unary::Minus => {
                 let value = self.eval(operand)?;
@@ -385,7 +388,13 @@ impl<'a> Machine<'a> {
         let value = self.eval(base)?;
         let to = match to {
             Some(to) => Some(self.eval(to)?),
-            None => None,
+            // The length is asked for first.
+            None => {
+                if !matches!(value, Value::Map(_) | Value::Object(_)) {
+                    place(node.at, operators::slice(&value, 0, 0))?;
+                }
+                None
+            }
         };
         let from = match from {
             Some(from) => Some(self.eval(from)?),
@@ -403,7 +412,7 @@ impl<'a> Machine<'a> {
             match name {
                 // Of two equal keys the first counts.
                 Value::Str(name) => entries.entry(name).or_insert(value),
-                other => return fail(key.at, format!("a key is a text, not {}", described(&other))),
+                other => return fail(node.at, format!("a key is a text, not {}", described(&other))),
             };
         }
         place(node.at, self.budget.grow(pairs.len()))?;

@@ -1,7 +1,53 @@
-//! The expression language of `when` and `oncePer` (notifications.md §6): compile once, evaluate often.
+//! An expression language: compile once, evaluate often, over data of any shape (notifications.md §6).
 //!
-//! It is the dialect of expr 1.17 compiled without an environment: names are only known when running, and what is
-//! missing is nil. Where that dialect rejects, this rejects (EXP-01); its rewritings are kept, because they show.
+//! It is [expr](https://expr-lang.org) 1.17 for Go, compiled **without an environment**: names are only known when
+//! running, an unknown one is nil, and kinds are checked at compile time only between constants and what built-ins give.
+//!
+//! ```
+//! use lynceus::core::expr::{Program, text};
+//! use lynceus::core::value::time::Moment;
+//! use lynceus::core::value::{Map, MapKind, Value};
+//!
+//! let order = serde_json::json!({"items": [{"name": "tea", "count": 3}, {"name": "milk", "count": 0}]});
+//! let env = Map::new(MapKind::Any);
+//! env.insert("order", Value::from_json(&order));
+//! let now = Moment::utc("2026-05-01T12:00:00Z".parse().unwrap());
+//!
+//! let program = Program::compile("map(filter(order.items, .count > 0), upper(.name))").unwrap();
+//! assert_eq!(text(&program.eval(&env, &now).unwrap()), "[TEA]");
+//! assert_eq!(program.read_paths(), [["order", "items"]]);
+//!
+//! let error = Program::compile("order.total = 5").unwrap_err();
+//! assert_eq!((error.line, error.column), (1, 13));
+//! assert_eq!(error.hint, "compare with `==`");
+//! ```
+//!
+//! # What is promised
+//!
+//! - **Verdicts.** What the original refuses to compile is refused here, what fails there fails here, at the same line
+//!   and column; everything else has the same value, the same type and the same text (EXP-01). Its rewritings (constant
+//!   folding, `len(filter(…))` into a count …) are kept because they show in which operand is looked at.
+//! - **Purity.** An evaluation reads its variables and the given clock, and calls the functions among the variables;
+//!   it changes nothing and gives the same result again.
+//! - **Limits** (EXP-05). Source 8 KiB, 2,000 nodes, 64 levels of nesting, of the source as well as of values that are
+//!   built; 100,000 steps (nodes visited, elements touched, 256 bytes of text read each count one); texts and lists up
+//!   to 1 MiB; patterns of at most 10 KiB compiled, matched in linear time. They count work, not time, so that a result
+//!   does not depend on load. Data may be nested as deeply as it likes.
+//! - **Help.** Errors say where and, for usual mistakes, what to write instead (EXP-02); [`Program::warnings`] tells what
+//!   compiles and is probably not meant (EXP-03); [`Program::read_paths`] what it depends on (EXP-04).
+//!
+//! # Differences from the original
+//!
+//! - The limits. The original has one on memory and one on nodes, others than these.
+//! - No operator overloading, custom functions at compile time, or typed environments: functions are values among the
+//!   variables ([`Func`](crate::core::value::Func)).
+//! - Maps print and are walked in the order of their keys; the order of `keys`, `values` and `toPairs` is no accident.
+//! - After its first complaint the original sometimes reads on and tells of a later, unreadable token instead.
+//!
+//! # How it works
+//!
+//! `lexer` → `parser` (precedence climbing; `postfix`) → `check` (kinds of constants, `signature`, `nature`) → `lint`,
+//! `reads` → `optimize` → `machine` (a walk over the tree with a budget; `operators`, `builtins`, `predicates`).
 
 mod ast;
 mod builtins;
@@ -34,7 +80,7 @@ mod tests;
 use std::fmt;
 
 use ast::{Binary, Node};
-pub use lint::Warning;
+pub use lint::{Vocabulary, Warning};
 use machine::{Machine, Stop};
 use nature::Nature;
 use reject::Reject;
@@ -52,7 +98,6 @@ pub struct Program {
     root: Node,
     never_boolean: bool,
     reads: reads::Reads,
-    warnings: Vec<Warning>,
 }
 
 /// Why an expression is rejected (EXP-02). Positions are 1-based, columns count characters.
@@ -112,10 +157,9 @@ impl Program {
         let natures = check::check(&root, ids).map_err(rejected)?;
         let nature = natures.get(root.id as usize).cloned().unwrap_or(Nature::Unknown);
         let reads = reads::reads(&root);
-        let warnings = lint::warnings(source, &root);
         let root = optimize::optimize(root, natures).map_err(rejected)?;
         let never_boolean = nature != Nature::Bool && !nature.unknown();
-        Ok(Program { source: source.to_owned(), root, never_boolean, reads, warnings })
+        Ok(Program { source: source.to_owned(), root, never_boolean, reads })
     }
 
     /// Evaluates it. `env` holds the variables; `now` is what the built-in `now()` gives, its zone is the local one.
@@ -157,12 +201,13 @@ impl Program {
         &self.reads.paths
     }
 
-    /// What is probably not meant as written (EXP-03).
-    pub fn warnings(&self) -> &[Warning] {
-        &self.warnings
+    /// What is probably not meant as written (EXP-03), given what is known of the data.
+    pub fn warnings(&self, known: &Vocabulary) -> Vec<Warning> {
+        // The tree kept for evaluation is rewritten; remarks are about what was written.
+        parser::parse(&self.source).map_or_else(|_| Vec::new(), |(root, _)| lint::warnings(&self.source, &root, known))
     }
 
-    /// Whether its value is certainly no boolean: as a `when` it never triggers (EXP-03).
+    /// Whether its value is certainly no boolean: as a condition it never holds (EXP-03).
     pub fn never_boolean(&self) -> bool {
         self.never_boolean
     }

@@ -119,10 +119,10 @@ impl Optimizer {
         }
     }
 
-    /// A node of which nothing is known.
-    fn unknown(&mut self, at: u32, kind: Kind) -> Node {
+    /// A node of which nothing is known; like those the original puts in, it has no place.
+    fn unknown(&mut self, kind: Kind) -> Node {
         self.natures.push(Nature::Unknown);
-        let mut node = Node { id: self.natures.len() as u32 - 1, at, depth: 0, kind };
+        let mut node = Node { id: self.natures.len() as u32 - 1, at: 0, depth: 0, kind };
         node.depth = node.measure();
         node
     }
@@ -215,9 +215,9 @@ impl Optimizer {
         let (Some(Kind::Predicate(second)), Some(Kind::Builtin(mut inner))) = (predicate, inner) else {
             return (outer, false);
         };
-        if let Some(Node { at, kind: Kind::Predicate(first), .. }) = inner.arguments.pop() {
-            let both = self.unknown(at, Kind::Binary(Binary::And, first, second));
-            let predicate = self.unknown(at, Kind::Predicate(Box::new(both)));
+        if let Some(Node { kind: Kind::Predicate(first), .. }) = inner.arguments.pop() {
+            let both = self.unknown(Kind::Binary(Binary::And, first, second));
+            let predicate = self.unknown(Kind::Predicate(Box::new(both)));
             inner.arguments.push(predicate);
         }
         (inner, true)
@@ -231,8 +231,8 @@ impl Optimizer {
             return node;
         }
         let (left, from, to) = (left.clone(), from.clone(), to.clone());
-        let least = self.unknown(node.at, Kind::Binary(Binary::MoreOrEqual, left.clone(), from));
-        let most = self.unknown(node.at, Kind::Binary(Binary::LessOrEqual, left, to));
+        let least = self.unknown(Kind::Binary(Binary::MoreOrEqual, left.clone(), from));
+        let most = self.unknown(Kind::Binary(Binary::LessOrEqual, left, to));
         Node { kind: Kind::Binary(Binary::And, Box::new(least), Box::new(most)), ..node }
     }
 
@@ -256,9 +256,9 @@ impl Optimizer {
         let (Kind::Predicate(p), Kind::Predicate(q)) = (&a.arguments[1].kind, &b.arguments[1].kind) else {
             return Node { id, at, depth, kind: Kind::Binary(op, left, right) };
         };
-        let both = self.unknown(at, Kind::Binary(joined, p.clone(), q.clone()));
+        let both = self.unknown(Kind::Binary(joined, p.clone(), q.clone()));
         let both = self.combine(both);
-        let predicate = self.unknown(at, Kind::Predicate(Box::new(both)));
+        let predicate = self.unknown(Kind::Predicate(Box::new(both)));
         let call = Call { arguments: vec![a.arguments[0].clone(), predicate], ..(**a).clone() };
         Node { id, at, depth, kind: Kind::Builtin(Box::new(call)) }
     }
@@ -281,7 +281,7 @@ impl Optimizer {
                     node.kind = match right.as_text() {
                         Some(text) => match Search::compile(text) {
                             Ok(search) => Kind::Matches(left, search),
-                            Err(text) => return Err(Reject::new(right.at, text, "patterns follow RE2")),
+                            Err(text) => return Err(Reject::new(node.at, text, "patterns follow RE2")),
                         },
                         None => Kind::Binary(Binary::Matches, left, right),
                     };

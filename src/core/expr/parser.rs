@@ -15,20 +15,25 @@ pub(super) type Parsed<T = Node> = Result<T, Reject>;
 
 /// The tree of a source and how many node names were given out.
 pub(super) fn parse(source: &str) -> Parsed<(Node, u32)> {
-    let tokens = lexer::lex(source).map_err(|error| {
+    let (tokens, error) = lexer::lex(source);
+    let unreadable = error.map(|error| {
         let hint = match error.text.as_str() {
             text if text.contains("not closed") => "close it with the sign that opened it",
             text if text.contains("escape") => r"write \\ for a backslash, or put the text between backticks",
             _ => "",
         };
         Reject::new(error.at, error.text, hint)
-    })?;
+    });
     let mut parser = Parser { tokens, position: 0, predicates: 0, nodes: 0, ids: 0, level: 0 };
-    let node = parser.sequence()?;
-    if parser.current().kind != TokenKind::End {
-        return Err(parser.unexpected());
+    let parsed = parser.sequence().and_then(|node| match parser.current().kind {
+        TokenKind::End => Ok((node, parser.ids)),
+        _ => Err(parser.unexpected()),
+    });
+    // What cannot be read matters once one comes to it: a mistake before it is told first.
+    match unreadable {
+        Some(reject) if parser.current().kind == TokenKind::End => Err(reject),
+        _ => parsed,
     }
-    Ok((node, parser.ids))
 }
 
 pub(super) struct Parser {
@@ -226,7 +231,7 @@ impl Parser {
     }
 
     fn branch(&mut self) -> Parsed {
-        let at = self.advance().from;
+        self.advance();
         let condition = Box::new(self.expression(0)?);
         let then = Box::new(self.block()?);
         if !self.current().operator("else") {
@@ -236,7 +241,8 @@ impl Parser {
         }
         self.advance();
         let otherwise = if self.current().operator("if") { self.expression(0)? } else { self.block()? };
-        self.node(at, Kind::If { ternary: false, condition, then, otherwise: Box::new(otherwise) })
+        // It has no place of its own, as in the original.
+        self.node(0, Kind::If { ternary: false, condition, then, otherwise: Box::new(otherwise) })
     }
 
     fn block(&mut self) -> Parsed {
@@ -248,7 +254,7 @@ impl Parser {
 
     fn conditional(&mut self, mut condition: Node) -> Parsed {
         while self.current().operator("?") {
-            let at = self.advance().from;
+            self.advance();
             let (then, otherwise);
             if self.current().operator(":") {
                 self.advance();
@@ -260,6 +266,8 @@ impl Parser {
                 otherwise = self.expression(0)?;
             }
             let (then, otherwise) = (Box::new(then), Box::new(otherwise));
+            // Its place is the token behind it, as in the original.
+            let at = self.current().from;
             condition = self.node(at, Kind::If { ternary: true, condition: Box::new(condition), then, otherwise })?;
         }
         Ok(condition)
@@ -322,7 +330,8 @@ impl Parser {
             }
             TokenKind::Number => {
                 self.advance();
-                let kind = number(&token)?;
+                let at = self.current().from;
+                let kind = number(&token).map_err(|reject| Reject { at, ..reject })?;
                 return self.node(token.from, kind);
             }
             TokenKind::Text => {

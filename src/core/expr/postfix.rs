@@ -32,6 +32,8 @@ impl Parser {
         let name = self.current().clone();
         if name.kind != TokenKind::Identifier && !(name.kind == TokenKind::Operator && identifier(&name.text)) {
             let mut reject = self.unexpected();
+            self.advance();
+            reject.at = self.current().from;
             reject.hint = "a dot is followed by a name; write [\"…\"] for other keys".to_owned();
             return Err(reject);
         }

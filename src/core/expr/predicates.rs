@@ -74,7 +74,7 @@ impl Machine<'_> {
         let length = scope.len();
         self.scopes.push(scope);
         let result = match call.name {
-            "all" | "any" | "none" => self.quantified(call.name, rest, length)?,
+            "all" | "any" | "none" => self.quantified(node, call.name, rest, length)?,
             "one" => Value::Bool(self.count(node, rest, length, None)? == 1),
             "count" => Value::int(self.count(node, rest, length, call.threshold)?),
             "filter" => self.filter(node, call, rest, length)?,
@@ -111,7 +111,7 @@ impl Machine<'_> {
     /// The predicate's answer for the current element; without a predicate the element itself.
     fn holds(&mut self, node: &Node, predicate: &[Node]) -> Run<bool> {
         match predicate.first() {
-            Some(predicate) => self.boolean(predicate),
+            Some(predicate) => self.boolean(node, predicate),
             None => match self.item(node)? {
                 Value::Bool(b) => Ok(b),
                 other => fail(node.at, format!("booleans are counted, not {}", described(&other))),
@@ -119,7 +119,7 @@ impl Machine<'_> {
         }
     }
 
-    fn quantified(&mut self, name: &str, predicate: &[Node], length: usize) -> Run {
+    fn quantified(&mut self, node: &Node, name: &str, predicate: &[Node], length: usize) -> Run {
         let Some(predicate) = predicate.first() else { return Ok(Value::Bool(name != "any")) };
         // The answer that decides, and what it decides.
         let (decisive, outcome) = match name {
@@ -129,7 +129,7 @@ impl Machine<'_> {
         };
         for index in 0..length {
             self.at(index);
-            if self.boolean(predicate)? == decisive {
+            if self.boolean(node, predicate)? == decisive {
                 return Ok(Value::Bool(outcome));
             }
         }

@@ -13,7 +13,8 @@ fn overloads(name: &str) -> Option<(Vec<Vec<Nature>>, Nature)> {
     let (text, int, anys) = (|| Text, || Nature::INT, || List(None));
     Some(match name {
         "type" | "string" | "toJSON" => (vec![vec![Any]], Text),
-        "trim" | "trimPrefix" | "trimSuffix" => (vec![vec![text()], vec![text(), text()]], Text),
+        "trim" => (vec![vec![text()], vec![text(), text()]], Text),
+        "trimPrefix" | "trimSuffix" => (vec![vec![text(), text()], vec![text()]], Text),
         "upper" | "lower" | "toBase64" | "fromBase64" => (vec![vec![text()]], Text),
         "fromJSON" => (vec![vec![text()]], Any),
         "duration" => (vec![vec![text()]], Duration),
@@ -39,20 +40,24 @@ pub(super) fn check_builtin(checker: &mut Checker, node: &Node, name: &str, argu
         return get(checker, node, arguments);
     }
     if let Some((alternatives, out)) = overloads(name) {
-        let mut last = None;
+        // The place is that of the last complaint, the words are those of one about the right number of arguments.
+        let mut complaint: Option<Reject> = None;
         for params in &alternatives {
             match check_arguments(checker, node, name, params, arguments) {
                 Ok(()) => return Ok(out),
-                Err(reject) => last = Some(reject),
+                Err(reject) => match &mut complaint {
+                    Some(before) if params.len() != arguments.len() => before.at = reject.at,
+                    _ => complaint = Some(reject),
+                },
             }
         }
-        return last.map_or(Ok(out), Err);
+        return complaint.map_or(Ok(out), Err);
     }
     let natures: Vec<Nature> =
         arguments.iter().map(|argument| checker.visit(argument).map(|n| n.erased())).collect::<Checked<_>>()?;
     let refuse = |i: usize, what: &str| {
-        let (at, word) = (arguments.get(i).map_or(node.at, |a| a.at), natures.get(i).map_or("nothing", Nature::word));
-        Err(Reject::new(at, format!("`{name}` takes {what}, not {word}"), ""))
+        let word = natures.get(i).map_or("nothing", Nature::word);
+        Err(Reject::new(node.at, format!("`{name}` takes {what}, not {word}"), ""))
     };
     let count = |least: usize, most: usize| {
         if natures.len() < least || natures.len() > most {

@@ -36,8 +36,17 @@ fn now() -> Moment {
     moment("2026-05-01T12:00:00Z")
 }
 
+/// A file of tests/fixtures/expr, or of the folder in `LYNCEUS_EXPR_ROWS`: longer ones, written by tests/oracle/expr.
 fn fixture(name: &str) -> String {
-    std::fs::read_to_string(format!("{}/tests/fixtures/expr/{name}", env!("CARGO_MANIFEST_DIR"))).unwrap()
+    let folder = std::env::var("LYNCEUS_EXPR_ROWS");
+    let folder = folder.unwrap_or_else(|_| format!("{}/tests/fixtures/expr", env!("CARGO_MANIFEST_DIR")));
+    std::fs::read_to_string(format!("{folder}/{name}")).unwrap()
+}
+
+/// The `(line:column)` at the end of what the real one said.
+fn place(said: &str) -> Option<(u32, u32)> {
+    let (line, column) = said.strip_suffix(')')?.rsplit_once('(')?.1.split_once(':')?;
+    Some((line.parse().ok()?, column.parse().ok()?))
 }
 
 /// The variables that the real one was given.
@@ -178,10 +187,17 @@ fn differences(name: &str) -> (usize, Vec<String>) {
     for line in fixture(name).lines() {
         let row: Row = serde_json::from_str(line).unwrap();
         count += 1;
+        let mut at = None;
         let got = match Program::compile(&row.expr) {
-            Err(error) => ("compile", error.to_string(), String::new()),
+            Err(error) => {
+                at = Some((error.line, error.column));
+                ("compile", error.to_string(), String::new())
+            }
             Ok(program) => match program.eval(&environments[row.env.as_str()], &now()) {
-                Err(error) => ("run", error.to_string(), String::new()),
+                Err(error) => {
+                    at = Some((error.line, error.column));
+                    ("run", error.to_string(), String::new())
+                }
                 Ok(Value::Func(_)) => ("value", String::new(), "func".to_owned()),
                 Ok(value) => ("value", text(&value), type_name(&value)),
             },
@@ -189,7 +205,9 @@ fn differences(name: &str) -> (usize, Vec<String>) {
         // The last digit of a fractional power depends on the machine's logarithm.
         let power = row.expr.contains(['^', '*'])
             && matches!((got.1.parse::<f64>(), row.text.parse::<f64>()), (Ok(a), Ok(b)) if (a - b).abs() <= b.abs() * 1e-15);
-        let same = got.0 == row.verdict && (got.0 != "value" || ((got.1 == row.text || power) && got.2 == row.kind));
+        let placed = at.is_none() || place(&row.said).is_none_or(|place| at == Some(place));
+        let same =
+            placed && got.0 == row.verdict && (got.0 != "value" || ((got.1 == row.text || power) && got.2 == row.kind));
         if !same {
             wrong.push(format!(
                 "{} [{}]\n    real: {} {:?} {} {}\n    here: {} {:?} {}",
@@ -209,46 +227,52 @@ fn as_the_real_one(name: &str, at_least: usize) {
 }
 
 #[test]
-fn exp_1_vectors_of_nil_and_errors() {
+fn exp_01_vectors_of_nil_and_errors() {
     as_the_real_one("nil_6_3.jsonl", 160);
 }
 
 #[test]
-fn exp_1_texts_of_values() {
+fn exp_01_texts_of_values() {
     as_the_real_one("format_6_5.jsonl", 60);
 }
 
 #[test]
-fn exp_1_syntax_and_compile_verdicts() {
+fn exp_01_syntax_and_compile_verdicts() {
     as_the_real_one("syntax.jsonl", 440);
 }
 
 #[test]
-fn exp_1_precedence_of_every_pair() {
+fn exp_01_precedence_of_every_pair() {
     as_the_real_one("precedence.jsonl", 1900);
 }
 
 #[test]
-fn exp_1_builtins() {
+fn exp_01_builtins() {
     as_the_real_one("builtins.jsonl", 650);
 }
 
 #[test]
-fn exp_1_rewritings_that_show() {
+fn exp_01_rewritings_that_show() {
     as_the_real_one("rewriting.jsonl", 140);
 }
 
 #[test]
-fn exp_1_conditions_as_people_write_them() {
+fn exp_01_conditions_as_people_write_them() {
     as_the_real_one("conditions.jsonl", 180);
 }
 
 #[test]
-fn exp_1_operators_between_all_kinds() {
+fn exp_01_operators_between_all_kinds() {
     as_the_real_one("generated.jsonl", 1000);
 }
 
 #[test]
-fn exp_1_expressions_grown_by_chance() {
+fn exp_01_expressions_grown_by_chance() {
     as_the_real_one("random.jsonl", 800);
+}
+
+/// What people write with a few tokens left out, doubled or exchanged.
+#[test]
+fn exp_01_expressions_that_are_nearly_right() {
+    as_the_real_one("mutants.jsonl", 2000);
 }

@@ -10,7 +10,8 @@ const MOST: usize = 1 << 20;
 
 /// Refuses a value whose text would be too long, or that is nested too deeply to be walked.
 pub(super) fn weigh(value: &Value) -> Op<()> {
-    let mut left = MOST;
+    // Every part is counted with a separator, which the whole has not.
+    let mut left = MOST + 1;
     walk(value, &mut left, 0)
 }
 

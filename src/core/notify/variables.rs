@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
+use crate::core::expr::Vocabulary;
 use crate::core::value::time::{self, Moment};
 use crate::core::value::{CallError, Func, Map, MapKind, Object, Param, Value};
 
@@ -42,6 +43,40 @@ impl Object for Commit {
         None
     }
 }
+
+/// What is known of the variables (§5.1) and of what Argo CD writes, for remarks on conditions (EXP-03).
+pub const VOCABULARY: Vocabulary = Vocabulary {
+    writer: "Argo CD",
+    variables: &[
+        "app",
+        "appProject",
+        "context",
+        "secrets",
+        "serviceType",
+        "recipient",
+        "time",
+        "strings",
+        "repo",
+        "sync",
+        "image",
+    ],
+    words: &[
+        (["operationState", "phase"], &["Running", "Succeeded", "Failed", "Error", "Terminating"]),
+        (["health", "status"], &["Healthy", "Progressing", "Degraded", "Suspended", "Missing", "Unknown"]),
+        (["sync", "status"], &["Synced", "OutOfSync", "Unknown"]),
+    ],
+    lists: &[
+        "images",
+        "externalURLs",
+        "conditions",
+        "resources",
+        "history",
+        "sources",
+        "finalizers",
+        "parameters",
+        "info",
+    ],
+};
 
 /// Everything an evaluation or rendering may read.
 #[derive(Clone, Debug)]

@@ -49,6 +49,7 @@ impl<'t> Run<'t> {
     }
 
     fn argument(&mut self, dot: &Val, operand: &'t Operand, param: P) -> Result<Value> {
+        self.at = operand.at;
         match &operand.kind {
             OperandKind::Nil => {
                 if can_be_nil(param) {

@@ -21,7 +21,10 @@ impl<'t> Run<'t> {
         let values = self.arguments(dot, node, &name, &params, func.variadic, arguments, piped)?;
         match func.call(&values) {
             Ok(value) => Ok(Val::of(value)),
-            Err(error) => self.failed(node, error.into(), Some(&name)),
+            Err(error) => {
+                self.at = node.at;
+                self.failed(node, error.into(), Some(&name))
+            }
         }
     }
 
@@ -40,16 +43,17 @@ impl<'t> Run<'t> {
                 let params = [P::Raw, P::Raw];
                 let name = arguments.first().map_or_else(|| "value".to_owned(), ToString::to_string);
                 let values = self.arguments(dot, node, function.name, &params, true, arguments, piped)?;
-                self.at = at;
                 match self.call(&name, &values) {
                     Ok(value) => Ok(Val::of(value)),
-                    Err(failure) => self.failed(node, failure, Some(function.name)),
+                    Err(failure) => {
+                        self.at = at;
+                        self.failed(node, failure, Some(function.name))
+                    }
                 }
             }
             Body::Plain(body) => {
                 let (params, variadic) = (function.params, function.variadic);
                 let values = self.arguments(dot, node, function.name, params, variadic, arguments, piped)?;
-                self.at = at;
                 let result = self.ctx.charge_values(&values).and_then(|()| {
                     let value = body(&self.ctx, &values)?;
                     self.ctx.charge_result(&value)?;
@@ -57,7 +61,10 @@ impl<'t> Run<'t> {
                 });
                 match result {
                     Ok(value) => Ok(Val::of(value)),
-                    Err(failure) => self.failed(node, failure, Some(function.name)),
+                    Err(failure) => {
+                        self.at = at;
+                        self.failed(node, failure, Some(function.name))
+                    }
                 }
             }
         }

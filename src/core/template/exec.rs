@@ -131,7 +131,10 @@ impl<'t> Run<'t> {
             ItemKind::Range { pipe, body, otherwise } => {
                 return self.range(dot, pipe, body, otherwise.as_deref().unwrap_or_default());
             }
-            ItemKind::Template { name, pipe } => self.template(dot, name, pipe.as_ref())?,
+            ItemKind::Template { at, name, pipe } => {
+                self.at = *at;
+                self.template(dot, name, pipe.as_ref())?;
+            }
             ItemKind::Break => return Ok(Flow::Break),
             ItemKind::Continue => return Ok(Flow::Continue),
         }
@@ -142,6 +145,7 @@ impl<'t> Run<'t> {
         match value {
             Val::Missing => self.write(Piece::Printed("<no value>"), pipe),
             Val::Boxed(Value::Func(func)) | Val::Plain(Value::Func(func)) => {
+                self.at = pipe.at;
                 self.stop(pipe, format!("can't print {pipe} of type {}", type_name(&Value::Func(func))))
             }
             Val::Boxed(value) | Val::Plain(value) => {
@@ -334,7 +338,9 @@ impl<'t> Run<'t> {
     /// A command; `piped` is the value of the command before it in the pipeline.
     fn command(&mut self, dot: &Val, command: &'t Command, piped: Option<Val>) -> Result<Val> {
         let Some((first, arguments)) = command.operands.split_first() else { return Ok(Val::Missing) };
-        self.at = first.at;
+        if !matches!(first.kind, OperandKind::Pipe(_)) {
+            self.at = first.at;
+        }
         match &first.kind {
             OperandKind::Field(names) => self.chain(dot, dot.clone(), first, names, arguments, piped),
             OperandKind::Chain(inner, names) => {

@@ -1,5 +1,53 @@
-//! The template language of messages (notifications.md §7): Go text/template with sprig's text functions. Parse once,
-//! render often. `json` renders templates of JSON text (§8.3).
+//! A template language: parse once, render often, over data of any shape (notifications.md §7).
+//!
+//! It is Go's `text/template` (no escaping for HTML) in its default mode, where a missing key prints `<no value>`, with
+//! the text functions of [sprig](https://masterminds.github.io/sprig/) 3.3, but not `env` and `expandenv`.
+//!
+//! ```
+//! use lynceus::core::template::{Functions, Template};
+//! use lynceus::core::value::Value;
+//! use lynceus::core::value::time::Moment;
+//!
+//! let data = Value::from_json(&serde_json::json!({"name": "shop", "images": ["web:1", "db:2"]}));
+//! let now = Moment::utc("2026-05-01T12:00:00Z".parse().unwrap());
+//!
+//! let source = "{{ .name | upper }}:{{ range $i, $image := .images }} {{ add1 $i }}. {{ $image }}{{ end }} {{ .nope }}";
+//! let template = Template::parse(source, Functions::Full).unwrap();
+//! assert_eq!(template.render(&data, &now).unwrap(), "SHOP: 1. web:1 2. db:2 <no value>");
+//! assert!(template.reads("images") && !template.reads("secrets"));
+//!
+//! let error = Template::parse("{{ truncate 3 .name }}", Functions::Full).unwrap_err();
+//! assert_eq!((error.line, error.column, error.hint.as_str()), (1, 4, "did you mean trunc?"));
+//! ```
+//!
+//! # What is promised
+//!
+//! - **The same output.** Parsing and rendering succeed where Go's succeed and give the same text; where Go fails, this
+//!   fails, at the same line (and, when rendering, column). `printf` has Go's verbs, flags and `%!` remarks.
+//! - **Purity.** A rendering reads its data and the given clock, and calls the functions in the data. Functions that
+//!   change maps (`set`, `merge` …) do so for this rendering only (TLP-03). The same input gives the same text; therefore
+//!   functions of chance, and those that use the network or make keys, parse and then refuse to run.
+//! - **Limits** (TLP-02). Source 64 KiB ([`MAX_SOURCE`]), output 256 KiB ([`MAX_OUTPUT`]), 1,000,000 steps
+//!   ([`MAX_STEPS`]; functions pay for what they read and make), depth 64 ([`MAX_DEPTH`]) of the source and of templates
+//!   that call templates. They count work, not time. Patterns are matched in linear time. Data may be nested as deeply
+//!   as it likes.
+//! - **Help.** An unknown function is told with the nearest known one (TLP-01).
+//!
+//! # Differences from the original
+//!
+//! - The limits; depth of templates that call templates is 100,000 in Go.
+//! - Every template stands alone: `define` and `template` do not reach other ones.
+//! - Texts are UTF-8: where `trunc` or `substr` cut a character in two, its bytes become U+FFFD.
+//! - `shuffle` gives the same order again; `keys` and `values` give keys in order. A function prints as its type, in Go
+//!   as its address.
+//! - `%#v` and the verbs of numbers print objects of the host without the names of their type and fields.
+//!
+//! [`interpolate_json`] renders templates of JSON text so that values cannot break it (§8.3).
+//!
+//! # How it works
+//!
+//! `lexer` → `parser` (items, pipelines, operands; `literal`) → `exec` (a walk with steps; `call`, `arg`), `builtin`,
+//! `printf` and `functions`, by family.
 
 mod arg;
 mod builtin;
@@ -39,9 +87,9 @@ pub const MAX_DEPTH: usize = 64;
 /// Which functions a template may call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Functions {
-    /// Those of text/template and sprig's, without `env` and `expandenv`: notification templates.
+    /// Those of text/template and sprig's, without `env` and `expandenv`.
     Full,
-    /// Those of text/template only: commit messages and branch names.
+    /// Those of text/template only.
     Plain,
 }
 

@@ -30,6 +30,8 @@ pub(super) enum ItemKind {
         otherwise: Option<Items>,
     },
     Template {
+        /// Of the name.
+        at: usize,
         name: Arc<str>,
         pipe: Option<Pipe>,
     },

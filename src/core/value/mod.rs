@@ -5,6 +5,7 @@
 //! Deliberately not here: operators and formatting verbs, which differ between the two languages.
 
 pub mod duration;
+pub mod json_read;
 mod layout;
 mod layout_parse;
 mod method;

@@ -47,6 +47,7 @@ func main() {
 	write(filepath.Join(fixtures, "generated.jsonl"), thinned(generated()), fixtures)
 	write(filepath.Join(fixtures, "precedence.jsonl"), precedence(), fixtures)
 	write(filepath.Join(fixtures, "random.jsonl"), random(), fixtures)
+	write(filepath.Join(fixtures, "mutants.jsonl"), mutants(cases, fixtures), fixtures)
 }
 
 // read takes one expression per line; letters and a tab before it choose the environments (f full, m min, n none);

@@ -2,6 +2,8 @@
 // tests/fixtures/template come from here. The ordinary tests never run it.
 //
 //	go run . < cases.jsonl > expected.jsonl
+//	go run . mutants <seed> <count> > ../../fixtures/template/mutants.jsonl
+//	go run . calls <seed> <count> > ../../fixtures/template/calls.jsonl
 //
 // A line of input is {"name", "template", "plain"?, "zone"?}; a line of output has one of "output", "parse_error" or
 // "exec_error" added. "plain" leaves sprig's functions out, "zone" sets the local time zone (default UTC).
@@ -15,6 +17,7 @@ import (
 	"fmt"
 	"net/url"
 	"os"
+	"strconv"
 	"strings"
 	"text/template"
 	"time"
@@ -88,8 +91,8 @@ func data(app []byte) map[string]any {
 		"Dur": func(d time.Duration) string { return d.String() },
 	}
 	root["time"] = map[string]any{
-		"Now": clock,
-		"Parse": func(s string) (time.Time, error) { return time.Parse(time.RFC3339, s) },
+		"Now":     clock,
+		"Parse":   func(s string) (time.Time, error) { return time.Parse(time.RFC3339, s) },
 		"Minute":  time.Minute,
 		"RFC1123": time.RFC1123,
 	}
@@ -143,10 +146,27 @@ func main() {
 	if err != nil {
 		panic(err)
 	}
-	in := bufio.NewScanner(os.Stdin)
-	in.Buffer(make([]byte, 1<<20), 1<<20)
 	out := json.NewEncoder(os.Stdout)
 	out.SetEscapeHTML(false)
+	if len(os.Args) == 4 && (os.Args[1] == "mutants" || os.Args[1] == "calls") {
+		seed, err := strconv.ParseInt(os.Args[2], 10, 64)
+		if err != nil {
+			panic(err)
+		}
+		count, err := strconv.Atoi(os.Args[3])
+		if err != nil {
+			panic(err)
+		}
+		generate := map[string]func(int64, int, []byte) []testCase{"mutants": mutants, "calls": calls}[os.Args[1]]
+		for _, c := range generate(seed, count, app) {
+			if err := out.Encode(c); err != nil {
+				panic(err)
+			}
+		}
+		return
+	}
+	in := bufio.NewScanner(os.Stdin)
+	in.Buffer(make([]byte, 1<<20), 1<<20)
 	for in.Scan() {
 		var c testCase
 		if err := json.Unmarshal(in.Bytes(), &c); err != nil {

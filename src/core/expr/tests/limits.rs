@@ -156,7 +156,7 @@ fn hostile() -> Vec<String> {
 }
 
 #[test]
-fn exp_5_hostile_expressions_end_soon() {
+fn exp_05_hostile_expressions_end_soon() {
     let env = environment("full");
     let corpus = hostile();
     assert!(corpus.len() >= 100, "{}", corpus.len());
@@ -176,7 +176,7 @@ fn exp_5_hostile_expressions_end_soon() {
 }
 
 #[test]
-fn exp_5_each_limit_is_an_error_that_names_it() {
+fn exp_05_each_limit_is_an_error_that_names_it() {
     let compile = |source: String| Program::compile(&source).unwrap_err().text;
     assert!(compile("a".repeat(8193)).contains("8192"));
     assert!(Program::compile(&"a".repeat(8192)).is_ok());
@@ -195,6 +195,110 @@ fn exp_5_each_limit_is_an_error_that_names_it() {
     assert!(run("reduce(1..60, {[#acc]}, 1)").is_ok());
     assert!(run("let l = [repeat('a', 60000)]; map(1..20, l)").unwrap_err().text.contains("1 MiB"));
     assert!(run("'x' matches repeat('a', 11000)").unwrap_err().text.contains("too large"));
+}
+
+/// The largest n for which an expression gives a value.
+fn most(shape: impl Fn(usize) -> String) -> usize {
+    let env = environment("full");
+    let works = |n: usize| Program::compile(&shape(n)).is_ok_and(|program| program.eval(&env, &now()).is_ok());
+    let (mut low, mut high) = (0, 2_000_000);
+    assert!(works(low) && !works(high));
+    while high - low > 1 {
+        let middle = (low + high) / 2;
+        if works(middle) { low = middle } else { high = middle }
+    }
+    low
+}
+
+#[test]
+fn exp_05_limits_are_exact() {
+    let repeated = |text: &'static str, rest: &'static str| move |n: usize| text.repeat(n) + rest;
+    // 8 KiB of source.
+    assert_eq!(most(|n| format!("'{}'", "a".repeat(n))), 8 * 1024 - 2);
+    // 2,000 parts: each `1+` is two, the last one is one.
+    assert_eq!(most(repeated("1+", "1")), 999);
+    // 64 levels: the expression itself is the first.
+    assert_eq!(most(|n| "(".repeat(n) + "1" + &")".repeat(n)), 63);
+    // 100,000 steps: the call, the range and its two bounds, the operator once more, and each element.
+    assert_eq!(most(|n| format!("len(1..{n})")), 99_995);
+    assert_eq!(most(|n| format!("len(repeat('', {n}))")), 99_996);
+    // 1 MiB of text: 2 * n bytes.
+    assert_eq!(
+        most(|n| format!("let s = repeat(repeat('a', 1024), {}) + repeat('a', {}); s + s", n / 1024, n % 1024)),
+        1 << 19
+    );
+    // 64 levels of a value that is built.
+    assert_eq!(most(|n| format!("reduce(1..{}, {{[#acc]}}, 1)", n + 1)), 64);
+}
+
+/// A pattern that makes other engines try for ever gives its answer here; what only they can do is refused.
+#[test]
+fn sec_04_patterns_run_in_linear_time() {
+    let env = environment("full");
+    for (pattern, text) in
+        [("(a*)*b", "a"), ("(a|aa)+$", "aa!"), ("^(([a-z])+.)+[A-Z]([a-z])+$", "aaaa"), ("(.*)(.*)(.*)(.*)(.*)x", "y")]
+    {
+        for source in [
+            format!("repeat('{text}', 5000) matches '{pattern}'"),
+            format!("repeat('{text}', 5000) matches ('' + '{pattern}')"),
+        ] {
+            let value = Program::compile(&source).unwrap().eval(&env, &now()).map(|value| super::text(&value));
+            assert_eq!(value.as_deref(), Ok("false"), "{source}");
+        }
+    }
+    for pattern in [r"(a)\\1", "(?=a)", "(?!a)", "(?<=a)b", "(?>a)", "a++"] {
+        assert!(Program::compile(&format!("'aab' matches '{pattern}'")).is_err(), "{pattern}");
+        let late = Program::compile(&format!("'aab' matches (v.e + '{pattern}')")).unwrap();
+        assert!(late.eval(&env, &now()).is_err(), "{pattern}");
+    }
+}
+
+#[test]
+fn sec_03_deep_data_of_the_object_overflows_nothing() {
+    let mut deep = Value::text("bottom");
+    for level in 0..1_000 {
+        deep = if level % 2 == 0 { Value::list(vec![deep]) } else { Value::map([("a", deep)]) };
+    }
+    let env = Map::new(MapKind::Any);
+    env.insert("app", Value::map([("x", deep.clone()), ("y", deep)]));
+    for source in [
+        "app",
+        "string(app.x)",
+        "toJSON(app.x)",
+        "fromJSON(toJSON(app.x))",
+        "app.x == app.y",
+        "app.x != app.y",
+        "app.x in [app.y]",
+        "[app.x, app.y]",
+        "uniq([app.x, app.y])",
+        "flatten([app.x])",
+        "flatten([[app.x], [app.y]])",
+        "sort([app.x, app.y])",
+        "sortBy([app.x, app.y], #)",
+        "groupBy([app.x, app.y], #)",
+        "concat([app.x], [app.y])",
+        "reverse([app.x])",
+        "max(app.x)",
+        "mean([app.x])",
+        "sum([app.x])",
+        "join([app.x])",
+        "keys(app)",
+        "values(app)",
+        "toPairs(app)",
+        "fromPairs(toPairs(app))",
+        "len(app.x)",
+        "type(app.x)",
+        "map([app.x], [#])",
+        "reduce(1..60, [#acc, app.x], app.y)",
+        "reduce(1..90, [#acc], app.y)",
+        "{a: app.x, b: {c: app.y}}",
+        "find([app.x], # == app.y)",
+        "app.x ?? app.y",
+        "$env",
+    ] {
+        let outcome = Program::compile(source).unwrap().eval(&env, &now()).map(|value| text(&value).len());
+        assert!(outcome.as_ref().is_err() || outcome.is_ok_and(|length| length <= 4 << 20), "{source}");
+    }
 }
 
 /// Parts that a random expression is made of.
@@ -301,12 +405,12 @@ proptest::proptest! {
     #![proptest_config(proptest::prelude::ProptestConfig::with_cases(2000))]
 
     #[test]
-    fn exp_5_any_text_is_compiled_or_refused(source in "\\PC{0,200}") {
+    fn exp_05_any_text_is_compiled_or_refused(source in "\\PC{0,200}") {
         let _ = Program::compile(&source);
     }
 
     #[test]
-    fn exp_5_any_arrangement_of_parts_is_safe(picks in proptest::collection::vec(0..PARTS.len(), 0..30)) {
+    fn exp_05_any_arrangement_of_parts_is_safe(picks in proptest::collection::vec(0..PARTS.len(), 0..30)) {
         let source: String = picks.into_iter().map(|i| PARTS[i]).collect();
         if let Ok(program) = Program::compile(&source) {
             let env = Map::new(MapKind::Any);
@@ -320,7 +424,7 @@ proptest::proptest! {
     }
 
     #[test]
-    fn exp_2_what_a_suggestion_prints_compiles_again(picks in proptest::collection::vec(0..PARTS.len(), 0..12)) {
+    fn exp_02_what_a_suggestion_prints_compiles_again(picks in proptest::collection::vec(0..PARTS.len(), 0..12)) {
         let source: String = picks.into_iter().map(|i| PARTS[i]).collect();
         if let Ok((root, _)) = parser::parse(&source) {
             let printed = ast::print(&root);

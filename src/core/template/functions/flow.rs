@@ -1,10 +1,10 @@
 //! sprig's functions for defaults, JSON and types.
 
+use crate::core::value::json_read::decode;
 use crate::core::value::{Value, display, type_name};
 
 use super::super::cast::{COMPARISONS, deep_equal, is_empty, kind_name};
 use super::json::encode;
-use super::json_read::decode;
 use super::{ANY, Failure, Function, Outcome, TEXT, function, text, text_of, variadic};
 
 pub(super) static TABLE: &[Function] = &[

@@ -51,6 +51,9 @@ impl Writer {
                 let text = moment.format("2006-01-02T15:04:05.999999999Z07:00");
                 self.text(&text);
             }
+            Value::Object(object) if object.field_names().is_empty() && object.text().is_some() => {
+                self.text(&object.text().unwrap_or_default());
+            }
             Value::Object(object) => {
                 let fields: Vec<(&str, Value)> =
                     object.field_names().iter().map(|n| (*n, object.field(n).unwrap_or(Value::Nil))).collect();

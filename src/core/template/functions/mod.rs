@@ -7,7 +7,6 @@ mod dict;
 mod encode;
 mod flow;
 mod json;
-mod json_read;
 mod later;
 mod list;
 mod math;

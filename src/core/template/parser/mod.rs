@@ -331,7 +331,7 @@ impl<'a> Parser<'a> {
         let pipe = self.pipeline(CONTEXT, Kind::RightDelim)?;
         let body = self.own_template(CONTEXT)?;
         self.add(token.at, name.clone(), body)?;
-        Ok(ItemKind::Template { name, pipe: Some(pipe) })
+        Ok(ItemKind::Template { at: token.at, name, pipe: Some(pipe) })
     }
 
     fn call_template(&mut self, _: Token<'a>) -> Result<ItemKind> {
@@ -344,7 +344,7 @@ impl<'a> Parser<'a> {
         } else {
             pipe = Some(self.pipeline(CONTEXT, Kind::RightDelim)?);
         }
-        Ok(ItemKind::Template { name, pipe })
+        Ok(ItemKind::Template { at: token.at, name, pipe })
     }
 }
 

@@ -109,6 +109,7 @@ impl<'a> Parser<'a> {
         while self.peek().kind == Kind::Field {
             names.push(self.advance().text[1..].into());
         }
+        // A chain has the place of its second link, as in the original.
         let kind = match term.kind {
             OperandKind::Field(mut all) => {
                 all.append(&mut names);
@@ -127,7 +128,7 @@ impl<'a> Parser<'a> {
             }
             kind => OperandKind::Chain(Box::new(Operand { at: term.at, kind }), names),
         };
-        Ok(Some(Operand { at: term.at, kind }))
+        Ok(Some(Operand { at, kind }))
     }
 
     fn term(&mut self) -> Result<Option<Operand>> {

@@ -260,6 +260,9 @@ impl Printer {
             Value::Complex(re, im) => self.complex(value, *re, *im, verb),
             Value::Str(text) => self.string(value, text, verb),
             Value::Bytes(bytes) => self.bytes(bytes, verb, depth),
+            Value::List(list) if self.flags.sharp_v && list.is_nil() => {
+                self.out.push_str(&(type_name(value) + "(nil)"));
+            }
             Value::List(list) => {
                 let (open, between, close) =
                     if self.flags.sharp_v { (type_name(value) + "{", ", ", '}') } else { ("[".into(), " ", ']') };
@@ -396,7 +399,7 @@ impl Printer {
             's' => self.text(&lossy(bytes)),
             'x' | 'X' => self.hex(bytes, verb == 'X'),
             'q' => self.quoted(&lossy(bytes)),
-            'v' if self.flags.sharp_v => {
+            'v' if self.flags.sharp_v && depth == 0 => {
                 self.bytes_one_by_one(bytes, verb, depth, ("[]byte{", ", ", '}'));
             }
             _ if self.flags.sharp_v => self.bytes_one_by_one(bytes, verb, depth, ("[]uint8{", ", ", '}')),

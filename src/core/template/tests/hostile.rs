@@ -132,6 +132,7 @@ fn tpl_limits() {
         let started = Instant::now();
         let result = render(&source);
         assert!(result.is_err(), "{source} gave {:?}", result.map(|text| text.len()));
+        println!("{:6} ms  {source}", started.elapsed().as_millis());
         // Generous: an unoptimized build on a busy machine. Without its limit each of these takes minutes or for ever.
         assert!(started.elapsed() < Duration::from_secs(20), "{source} took {:?}", started.elapsed());
     }
@@ -155,6 +156,86 @@ fn tlp_02_limits_are_where_they_are_said_to_be() {
     assert_eq!(render(&chain).as_deref(), Ok(""));
     assert_eq!(render("{{range 900}}{{range 250}}x{{end}}{{end}}").map(|t| t.len()), Ok(225_000));
     assert!(render("{{range 1000}}{{range 300}}x{{end}}{{end}}").is_err());
+}
+
+/// The largest n for which a template renders.
+fn most(shape: impl Fn(usize) -> String) -> usize {
+    let works = |n: usize| Template::parse(&shape(n), Functions::Full).is_ok() && render(&shape(n)).is_ok();
+    let (mut low, mut high) = (0, 2_000_000);
+    assert!(works(low) && !works(high));
+    while high - low > 1 {
+        let middle = (low + high) / 2;
+        if works(middle) { low = middle } else { high = middle }
+    }
+    low
+}
+
+#[test]
+fn tlp_02_limits_are_exact() {
+    assert_eq!(most(|n| "x".repeat(n)), MAX_SOURCE);
+    // Output: what is printed and what stands in the template count alike.
+    assert_eq!(most(|n| format!("{{{{repeat {n} \"a\"}}}}")), MAX_OUTPUT);
+    assert_eq!(
+        most(|n| format!("{}{{{{repeat {} \"a\"}}}}", "x".repeat(n.min(40_000)), n.saturating_sub(40_000))),
+        MAX_OUTPUT
+    );
+    // Steps: the action, its pipeline, and one for each turn.
+    assert_eq!(most(|n| format!("{{{{range {n}}}}}{{{{end}}}}")) as u64, MAX_STEPS - 2);
+    // Depth of the source, and of templates that call templates.
+    let nested = |open: &'static str, close: &'static str| {
+        move |n: usize| open.repeat(n.min(9_000)) + &close.repeat(n.min(9_000))
+    };
+    assert_eq!(most(nested("{{if 1}}", "{{end}}")), MAX_DEPTH);
+    assert_eq!(most(|n| format!("{{{{{}1{}}}}}", "(".repeat(n.min(9_000)), ")".repeat(n.min(9_000)))), MAX_DEPTH);
+    let calls = |n: usize| {
+        format!(
+            "{{{{define \"r\"}}}}{{{{if .}}}}{{{{template \"r\" (sub . 1)}}}}{{{{end}}}}{{{{end}}}}{{{{template \"r\" {n}}}}}"
+        )
+    };
+    assert_eq!(most(calls), MAX_DEPTH - 1);
+}
+
+#[test]
+fn sec_03_deep_data_of_the_object_overflows_nothing() {
+    let now = noon("UTC");
+    let mut deep = Value::text("bottom");
+    for level in 0..1_000 {
+        deep = if level % 2 == 0 { Value::list(vec![deep]) } else { Value::map([("a", deep)]) };
+    }
+    let data = Value::map([("app", Value::map([("x", deep.clone()), ("y", deep)]))]);
+    for source in [
+        "{{.app.x}}",
+        "{{.}}",
+        "{{print .app.x .app.y}}",
+        "{{printf \"%v %q %d %x %#v %+v %T\" .app.x .app.x .app.x .app.x .app.x .app.x .app.x}}",
+        "{{toJson .app.x}}",
+        "{{toPrettyJson .}}",
+        "{{mustToRawJson .app.x}}",
+        "{{.app.x | toJson | fromJson}}",
+        "{{html .app.x}}{{js .app.x}}{{urlquery .app.x}}",
+        "{{deepCopy .app.x}}",
+        "{{mustDeepCopy .}}",
+        "{{deepEqual .app.x .app.y}}",
+        "{{eq .app.x .app.y}}",
+        "{{has .app.x (list .app.y)}}",
+        "{{uniq (list .app.x .app.y)}}",
+        "{{without (list .app.x) .app.y}}",
+        "{{compact (list .app.x)}}",
+        "{{merge .app (dict \"z\" 1)}}",
+        "{{mergeOverwrite (dict) .app .app}}",
+        "{{$_ := set .app \"z\" .app.x}}{{.app}}",
+        "{{quote .app.x}}{{squote .app.x}}{{cat .app.x}}{{toString .app.x}}",
+        "{{toStrings .app.x}}{{sortAlpha .app.x}}{{join \",\" .app.x}}",
+        "{{kindOf .app.x}}{{typeOf .app.x}}{{len .app.x}}{{empty .app.x}}{{default 1 .app.x}}",
+        "{{dig \"x\" 1 .app}}{{pick .app \"x\"}}{{omit .app \"x\"}}{{values .app}}{{pluck \"x\" .app}}",
+        "{{first .app.x}}{{rest .app.x}}{{reverse .app.x}}{{concat .app.x .app.y}}{{chunk 1 .app.x}}",
+        "{{range .app.x}}{{.}}{{end}}{{with .app.x}}{{.}}{{end}}",
+        "{{$x := .app.x}}{{range 900}}{{$x = list $x}}{{end}}{{$x}}",
+        "{{$x := .app.x}}{{range 900}}{{$x = dict \"a\" $x}}{{end}}{{toJson $x}}{{deepCopy $x}}",
+    ] {
+        let text = template(source).render(&data, &now);
+        assert!(text.as_ref().is_err() || text.is_ok_and(|text| text.len() <= MAX_OUTPUT), "{source}");
+    }
 }
 
 /// Pieces of templates and noise, put together at random; the seed is fixed, so a failure comes again.

@@ -61,6 +61,12 @@ fn tlp_01_unknown_functions_are_found_at_parsing_with_a_suggestion() {
         ("{{range .x}}\n{{break}}{{end}}{{break}}", 2, 19, "{{break}} outside {{range}}", ""),
         ("{{$x}}", 1, 3, "undefined variable \"$x\"", ""),
         ("{{1 | 2}}", 1, 7, "non executable command in pipeline stage 2", ""),
+        ("{{ .x | toUpper }}", 1, 9, "function \"toUpper\" not defined", "did you mean upper?"),
+        ("{{ .x | regexFnd \"a\" }}", 1, 9, "function \"regexFnd\" not defined", "did you mean regexFind?"),
+        ("{{ substring 0 3 .x }}", 1, 4, "function \"substring\" not defined", "did you mean substr?"),
+        ("é{{ length .x }}", 1, 5, "function \"length\" not defined", "did you mean len?"),
+        ("{{ $x := 1 }}\n  {{ $y }}", 2, 6, "undefined variable \"$y\"", ""),
+        ("{{continue}}", 1, 3, "{{continue}} outside {{range}}", ""),
     ] {
         let error = Template::parse(source, Functions::Full).expect_err(source);
         let found = (error.line, error.column, error.text.as_str());
@@ -77,11 +83,11 @@ fn tlp_01_unknown_functions_are_found_at_parsing_with_a_suggestion() {
 #[test]
 fn s_7_2_errors_say_where_and_why() {
     for (source, line, column, part) in [
-        ("x\n{{.app.s.x}}", 2, 3, "at <.app.s.x>: can't evaluate field x in type interface {}"),
+        ("x\n{{.app.s.x}}", 2, 7, "at <.app.s.x>: can't evaluate field x in type interface {}"),
         ("{{upper .nope}}", 1, 9, "at <.nope>: invalid value; expected string"),
-        ("{{3 | trunc 3}}", 1, 7, "at <trunc>: wrong type for value; expected string; got int"),
+        ("{{3 | trunc 3}}", 1, 13, "at <trunc>: wrong type for value; expected string; got int"),
         ("{{fail \"boom\"}}", 1, 3, "error calling fail: boom"),
-        ("{{.app.n.x}}", 1, 3, "nil pointer evaluating interface {}.x"),
+        ("{{.app.n.x}}", 1, 7, "nil pointer evaluating interface {}.x"),
         ("{{eq 1 \"a\"}}", 1, 3, "error calling eq: incompatible types for comparison: int and string"),
         ("{{.fn.Up}}", 1, 3, "can't print .fn.Up of type func(string)"),
     ] {
@@ -177,4 +183,23 @@ fn s_8_3_pieces_tell_static_text_from_printed() {
         .expect("renders");
     assert_eq!(pieces, ["s:a", "p:x", "s:b"]);
     assert_eq!(template("{{1}}").source(), "{{1}}");
+}
+
+/// A pattern that makes other engines try for ever gives its answer here; what only they can do is refused.
+#[test]
+fn sec_04_patterns_run_in_linear_time() {
+    for (pattern, text) in [
+        ("(a*)*b", "a"),
+        ("(a|aa)+$", "aaaaaaaa!"),
+        ("^(([a-z])+.)+[A-Z]([a-z])+$", "aaaa"),
+        ("(.*)(.*)(.*)(.*)(.*)(.*)(.*)(.*)(.*)x", "y"),
+        ("(a?){60}a{60}b", "a"),
+    ] {
+        let source = format!("{{{{regexMatch \"{pattern}\" (repeat 5000 \"{text}\")}}}}");
+        assert_eq!(render(&source).as_deref(), Ok("false"), "{pattern}");
+    }
+    for pattern in [r"(a)\\1", "(?=a)", "(?!a)", "(?<=a)b", "(?>a)", "a++", "(?(1)a)"] {
+        let source = format!("{{{{mustRegexMatch \"{pattern}\" \"aab\"}}}}");
+        assert!(render(&source).is_err_and(|error| error.text.contains("error parsing regexp")), "{pattern}");
+    }
 }

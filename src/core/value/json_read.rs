@@ -1,15 +1,13 @@
 //! JSON as Go's encoding/json reads it into an `interface {}`: every number is a `float64`, rounded exactly; half a
 //! surrogate pair becomes U+FFFD.
 
-use crate::core::value::{Map, MapKind, Value};
-
-use super::super::literal::float;
+use super::{Map, MapKind, Value};
 
 /// Deepest nesting that is read.
 const DEPTH: usize = 200;
 
-/// The value of a JSON text.
-pub(super) fn decode(text: &str) -> Result<Value, String> {
+/// The value of a JSON text. The error is worded as Go words it.
+pub fn decode(text: &str) -> Result<Value, String> {
     let mut reader = Reader { text, at: 0 };
     let value = reader.value(0)?;
     reader.skip_space();
@@ -142,7 +140,8 @@ impl<'a> Reader<'a> {
             self.digits()?;
         }
         let literal = &self.text[start..self.at];
-        float(literal).map(Value::Float).ok_or_else(|| format!("cannot unmarshal number {literal} into float64"))
+        let number = literal.parse::<f64>().ok().filter(|float| float.is_finite());
+        number.map(Value::Float).ok_or_else(|| format!("cannot unmarshal number {literal} into float64"))
     }
 
     fn string(&mut self) -> Result<String, String> {
