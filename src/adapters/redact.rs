@@ -109,6 +109,8 @@ pub(super) fn forms(value: &[u8]) -> Vec<String> {
     // JSON inside JSON: a body that a log line quotes.
     let twice = serde_json::Value::from(json.as_str()).to_string();
     forms.push(twice[1..twice.len() - 1].to_owned());
+    // As Go's encoder writes it, and the templates' `toJson`.
+    forms.push(json.replace('<', "\\u003c").replace('>', "\\u003e").replace('&', "\\u0026"));
     forms.push(json);
     if text.contains('\n') {
         let lines =

@@ -401,7 +401,11 @@ async fn section_21_kubectl_flags_reach_the_server_they_name() {
     ]);
     house.start().await;
     let status = house.status().await.expect("a status");
-    assert_eq!(status["problems"], json!([]), "{status}");
+    // The ConfigMap was found where the flags say, and a Secret is not there.
+    let codes: Vec<&str> =
+        status["problems"].as_array().into_iter().flatten().filter_map(|p| p["code"].as_str()).collect();
+    assert_eq!(codes, ["DocumentMissing"], "{status}");
+    assert!(status["problems"][0]["text"].as_str().is_some_and(|text| text.contains("no Secret")), "{status}");
     assert!(house.log().contains("configuration applied"), "{}", house.log());
     assert_eq!(house.stop().await, 0);
 }
