@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value as Json;
 
-use crate::config::documents as yaml;
+use crate::config::{annotations, documents as yaml};
 use crate::core::application::tree::{Entry, Tree};
 use crate::core::application::{Application, Directory};
 use crate::core::problem::Problem;
@@ -26,6 +26,8 @@ pub struct Read {
     pub applications: Vec<(String, Application)>,
     /// AppProjects, likewise, as whole objects.
     pub projects: Vec<(String, Json)>,
+    /// ImageUpdaters, likewise.
+    pub updaters: Vec<(String, Json)>,
     /// Files that are not readable, Applications that cannot be decoded.
     pub problems: Vec<Problem>,
     /// Files that were looked at.
@@ -40,7 +42,14 @@ impl Read {
                 Err(problem) => self.problems.push(problem.in_object(file)),
             },
             Some("AppProject") if argo(&document) => self.projects.push((file.to_owned(), document)),
-            _ => {}
+            Some("ImageUpdater") if updater(&document) => self.updaters.push((file.to_owned(), document)),
+            Some("ApplicationSet") if argo(&document) => {
+                let name = document["metadata"]["name"].as_str().unwrap_or_default();
+                let text = format!("ApplicationSet {name} is not rendered; its Applications are not seen");
+                self.problems.push(Problem::warning("not-expanded", text).in_object(file));
+                self.problems.extend(annotations::misplaced(&document).map(|problem| problem.in_object(file)));
+            }
+            _ => self.problems.extend(annotations::misplaced(&document).map(|problem| problem.in_object(file))),
         }
     }
 
@@ -58,6 +67,10 @@ impl Read {
 
 fn argo(document: &Json) -> bool {
     document["apiVersion"].as_str().is_some_and(|version| version.starts_with("argoproj.io/"))
+}
+
+fn updater(document: &Json) -> bool {
+    document["apiVersion"].as_str().is_some_and(|version| version.starts_with("argocd-image-updater.argoproj.io/"))
 }
 
 fn is_manifest(name: &str) -> bool {
@@ -147,6 +160,7 @@ pub fn children(tree: &dyn Tree, folder: &str, directory: &Directory) -> Result<
     }
     if matches!(entry(tree, &join(folder, "Chart.yaml"))?, Some(Entry::File { .. })) {
         let templates = from_tree(tree, &join(folder, "templates"))?;
+        // What only Helm can read, or what it would make.
         if !templates.applications.is_empty() || !templates.problems.is_empty() {
             let text = "a Helm chart that makes Applications is not rendered; its children are not seen";
             read.problems.push(Problem::warning("not-expanded", text).in_object(folder));

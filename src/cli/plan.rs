@@ -1,5 +1,6 @@
 //! `plan`: what the next round would write, as a diff; exit codes for CI (image-updates.md §23).
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use clap::{Args, ValueEnum};
@@ -8,7 +9,7 @@ use serde_json::{Value as Json, json};
 use super::world::{self, Variables, WorldArgs};
 use super::{Paint, USAGE, fail, run as runner};
 use crate::config::settings::{CommitPer, Settings};
-use crate::core::application::Application;
+use crate::core::application::{AppKey, Application};
 use crate::core::problem::{Problem, Severity};
 use crate::core::update::decision::State;
 use crate::core::update::plan::{Applied, Plan, Unit, apply};
@@ -54,6 +55,8 @@ pub struct Look {
     pub problems: Vec<Problem>,
     /// Names that are no Application.
     pub unknown: Vec<String>,
+    /// Why each other Application that was asked for is not managed.
+    pub left: BTreeMap<AppKey, String>,
 }
 
 /// Looks at Applications once, writing nothing but the cache of mirrors.
@@ -66,15 +69,17 @@ pub async fn look(args: &WorldArgs, namespaces: &str, apps: &[String]) -> Result
     let mirrors = args.state_dir.clone().filter(|d| d.as_os_str() != ":memory:").unwrap_or_else(world::cache_home);
     let failed = |problem: Problem| (1, problem.to_string());
     let world = world::build(settings, None, &mirrors).await.map_err(failed)?;
-    let all = runner::all_applications(&world).await.map_err(failed)?;
-    let named = |app: &Arc<Application>, name: &String| app.key.name == *name || app.key.to_string() == *name;
-    let unknown = apps.iter().filter(|name| !all.iter().any(|app| named(app, name))).cloned().collect();
-    let wanted: Vec<_> =
-        all.into_iter().filter(|app| apps.is_empty() || apps.iter().any(|name| named(app, name))).collect();
+    let (all, mut left) = runner::all_applications(&world).await.map_err(failed)?;
+    let named = |key: &AppKey, name: &String| key.name == *name || key.to_string() == *name;
+    let known = |name: &&String| all.iter().map(|app| &app.key).chain(left.keys()).any(|key| named(key, name));
+    let unknown = apps.iter().filter(|name| !known(name)).cloned().collect();
+    let asked = |key: &AppKey| apps.is_empty() || apps.iter().any(|name| named(key, name));
+    left.retain(|key, _| asked(key));
+    let wanted: Vec<Arc<Application>> = all.into_iter().filter(|app| asked(&app.key)).collect();
     let round = round::look(&world, &wanted).await;
     let mut problems: Vec<Problem> = world.board.status().problems.into_values().flatten().collect();
     problems.extend(round.problems.values().flatten().cloned());
-    Ok(Look { world, round, problems, unknown })
+    Ok(Look { world, round, problems, unknown, left })
 }
 
 /// Runs `plan`.

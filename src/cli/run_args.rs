@@ -10,7 +10,7 @@ use super::kubectl::KubectlArgs;
 use super::logging::Format;
 use super::world::{self, Variables, WorldArgs};
 use crate::config::notifications::CatalogMode;
-use crate::config::settings::{NativeAnnotations, Settings, duration};
+use crate::config::settings::{Settings, duration};
 use crate::core::problem::Problem;
 
 /// On or off.
@@ -33,17 +33,6 @@ pub enum CatalogArg {
     Image,
     /// Never.
     None,
-}
-
-/// `--native-annotations`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum NativeArg {
-    /// In namespaces that hold no ImageUpdater.
-    Auto,
-    /// Everywhere.
-    True,
-    /// Nowhere.
-    False,
 }
 
 /// Arguments of `run`.
@@ -109,9 +98,6 @@ pub struct RunArgs {
     /// Do not record Kubernetes Events.
     #[arg(long)]
     pub disable_kube_events: bool,
-    /// Whether annotations count without an ImageUpdater object.
-    #[arg(long, value_enum, env = "LYNCEUS_NATIVE_ANNOTATIONS")]
-    pub native_annotations: Option<NativeArg>,
     /// Name of the notifications' ConfigMap.
     #[arg(long, default_value = "argocd-notifications-cm", value_name = "NAME")]
     pub config_map_name: String,
@@ -245,11 +231,6 @@ impl RunArgs {
         settings.processors = self.processors_count.or_else(|| variables.parsed(processors, number)).unwrap_or(cores);
         let disabled = self.disable_kube_events || variables.flag("IMAGE_UPDATER_KUBE_EVENTS").unwrap_or(false);
         settings.kube_events = self.kube_events.unwrap_or(!disabled);
-        settings.native_annotations = match self.native_annotations {
-            Some(NativeArg::True) => NativeAnnotations::True,
-            Some(NativeArg::False) => NativeAnnotations::False,
-            Some(NativeArg::Auto) | None => NativeAnnotations::Auto,
-        };
         settings.max_calls = self.max_calls.max(1);
         settings.config_map_name.clone_from(&self.config_map_name);
         settings.secret_name.clone_from(&self.secret_name);

@@ -13,7 +13,7 @@ use crate::adapters::http::{Gate, Http};
 use crate::adapters::registry::{Options, Registries};
 use crate::adapters::store::Store;
 use crate::config::registries;
-use crate::config::settings::{ClusterAccess, CommitPer, Settings, Source, duration};
+use crate::config::settings::{ClusterAccess, CommitPer, NativeAnnotations, Settings, Source, duration};
 use crate::core::problem::Problem;
 use crate::daemon::status::Board;
 use crate::daemon::trust;
@@ -26,6 +26,17 @@ pub enum PerArg {
     Application,
     /// One commit per push.
     Push,
+}
+
+/// `--native-annotations`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum NativeArg {
+    /// In namespaces that hold no ImageUpdater.
+    Auto,
+    /// Everywhere.
+    True,
+    /// Nowhere.
+    False,
 }
 
 /// Shared flags.
@@ -53,6 +64,18 @@ pub struct WorldArgs {
         help_heading = "Source"
     )]
     pub argocd_namespace: Option<String>,
+    /// Whether annotations count without an ImageUpdater object.
+    #[arg(long, value_enum, env = "LYNCEUS_NATIVE_ANNOTATIONS", help_heading = "Source")]
+    pub native_annotations: Option<NativeArg>,
+    /// Namespaces other than its own in which an ImageUpdater object may select Applications by spec.namespace.
+    #[arg(
+        long,
+        env = "LYNCEUS_UPDATER_TARGET_NAMESPACES",
+        value_delimiter = ',',
+        value_name = "NS",
+        help_heading = "Source"
+    )]
+    pub updater_target_namespaces: Vec<String>,
     /// registries.conf.
     #[arg(long, env = "LYNCEUS_REGISTRIES_CONF_PATH", value_name = "FILE", help_heading = "Images")]
     pub registries_conf_path: Option<PathBuf>,
@@ -159,6 +182,13 @@ impl WorldArgs {
             settings.registries_conf.clone_from(path);
             settings.registries_conf_given = true;
         }
+        settings.native_annotations = match self.native_annotations {
+            Some(NativeArg::True) => NativeAnnotations::True,
+            Some(NativeArg::False) => NativeAnnotations::False,
+            Some(NativeArg::Auto) | None => NativeAnnotations::Auto,
+        };
+        let targets = self.updater_target_namespaces.iter().map(|name| name.trim()).filter(|name| !name.is_empty());
+        settings.updater_target_namespaces = targets.map(str::to_owned).collect();
         settings.allow_downgrade = self.allow_downgrade;
         settings.cross_namespace_secrets = self.cross_namespace_secrets;
         settings.tenant_credential_env.clone_from(&self.tenant_credential_env);
@@ -269,7 +299,7 @@ pub async fn build(mut settings: Settings, store: Option<Store>, mirrors: &Path)
         store,
         metrics,
         board: Board::default(),
-        updaters: Arc::new(tokio::sync::watch::channel(None).0),
+        owners: Arc::new(tokio::sync::watch::channel(None).0),
         http,
         tally: Arc::default(),
         template: Arc::new(RwLock::new(None)),

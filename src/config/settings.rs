@@ -152,6 +152,8 @@ pub struct Settings {
     pub application_namespaces: Vec<String>,
     pub label_selector: String,
     pub native_annotations: NativeAnnotations,
+    /// Namespaces other than its own that an ImageUpdater object may name (CR-7).
+    pub updater_target_namespaces: Vec<String>,
     pub registries_conf: PathBuf,
     /// The registries file was named by hand: then its absence is an error.
     pub registries_conf_given: bool,
@@ -197,6 +199,7 @@ impl Default for Settings {
             application_namespaces: Vec::new(),
             label_selector: String::new(),
             native_annotations: NativeAnnotations::Auto,
+            updater_target_namespaces: Vec::new(),
             registries_conf: "/app/config/registries.conf".into(),
             registries_conf_given: false,
             max_concurrent_apps: 10,

@@ -33,6 +33,7 @@ pub mod metrics;
 pub mod notifier;
 pub mod offline;
 mod overview;
+pub mod ownership;
 pub mod patcher;
 pub mod poller;
 pub mod round;
@@ -133,7 +134,7 @@ pub async fn start(
         tasks.spawn("update", updater.run(seen, command_receiver, stop.clone()));
         if world.cluster.is_some() && !world.offline() {
             let (world, stop) = (world.clone(), stop.clone());
-            tasks.spawn("image updaters", async move { world.follow_updaters(false, stop).await });
+            tasks.spawn("image updaters", async move { world.follow_owners(false, stop).await });
         }
     } else {
         drop(command_receiver);

@@ -125,6 +125,15 @@ fn is_open(survey: &Option<Survey>) -> bool {
 }
 
 impl Round {
+    /// Leaves out everything about Applications that are not to be kept.
+    pub fn keep(&mut self, wanted: impl Fn(&Application) -> bool) {
+        self.looked.retain(|looked| wanted(&looked.app));
+        for planned in &mut self.plans {
+            planned.plan.units.retain(|unit| wanted(&unit.app));
+        }
+        self.plans.retain(|planned| !planned.plan.units.is_empty());
+    }
+
     fn plan(&mut self, survey: &Survey, input: &Input, views: &Views) {
         for routed in &survey.units {
             let Some(Ok(key)) = input.remotes.get(&normalise_repo_url(&routed.repo_url)) else { continue };

@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 use super::aftermath::{self, Books};
 use super::command::Command;
 use super::follower::Follower;
+use super::ownership::Standings;
 use super::round;
 use super::watcher::{Applications, Seen};
 use super::world::World;
@@ -39,7 +40,7 @@ enum Event {
     Seen(Seen),
     Command(Command),
     Ended(String),
-    /// Which namespaces hold ImageUpdater objects.
+    /// ImageUpdater objects came, changed or went.
     Owners,
     Due,
 }
@@ -58,7 +59,10 @@ pub struct Updater {
     follower: Follower,
     /// What of an Application decides about its images: a version that leaves it alone causes no look.
     known: HashMap<AppKey, u64>,
+    standings: Standings,
     complete: bool,
+    /// It was logged how many Applications are governed.
+    announced: bool,
 }
 
 impl Updater {
@@ -75,7 +79,9 @@ impl Updater {
             rounds: JoinSet::new(),
             books,
             known: HashMap::new(),
+            standings: Standings::default(),
             complete: false,
+            announced: false,
         }
     }
 
@@ -92,7 +98,7 @@ impl Updater {
             _ = stop.cancelled() => return,
             () = self.world.secrets.known(&self.world.board) => {}
         }
-        let mut updaters = self.world.updaters.subscribe();
+        let mut owners = self.world.owners.subscribe();
         loop {
             if self.running.is_empty() {
                 progress.idle();
@@ -100,7 +106,7 @@ impl Updater {
             let due = self.next_due();
             let event = tokio::select! {
                 _ = stop.cancelled() => break,
-                changed = updaters.changed() => match changed { Ok(()) => Event::Owners, Err(_) => break },
+                changed = owners.changed() => match changed { Ok(()) => Event::Owners, Err(_) => break },
                 seen = seen.recv() => match seen { Some(seen) => Event::Seen(seen), None => break },
                 command = commands.recv() => match command { Some(command) => Event::Command(command), None => break },
                 Some(ended) = self.rounds.join_next(), if !self.rounds.is_empty() => match ended {
@@ -130,7 +136,7 @@ impl Updater {
 
     /// The earliest moment at which something may start.
     fn next_due(&self) -> Option<Instant> {
-        if !self.complete || !self.world.knows_updaters() || self.running.len() >= AT_ONCE {
+        if !self.complete || !self.world.knows_owners() || self.running.len() >= AT_ONCE {
             return None;
         }
         let whole = self.next.iter().filter(|(group, _)| !self.running.contains(*group)).map(|(_, at)| *at);
@@ -140,13 +146,18 @@ impl Updater {
 
     async fn version(&mut self, app: Arc<Application>) {
         self.follower.version(&app).await;
+        // A label may give it to another object, or take it from one.
+        let moved = self.standings.note(&self.world, &app);
+        if moved && self.complete {
+            self.standings.show(&self.world);
+        }
         let print = fingerprint(&app);
-        if self.known.insert(app.key.clone(), print) == Some(print) {
+        if self.known.insert(app.key.clone(), print) == Some(print) && !moved {
             return;
         }
         let Some(group) = self.group(&app) else {
             // Settings that cannot be used are shown, though nothing is looked at (ANN-5).
-            let own = self.world.governs(&app.key);
+            let own = self.world.governs(&app);
             self.books.forget(&app.key, if own { annotations::settings(&app).1 } else { Vec::new() });
             return;
         };
@@ -158,11 +169,14 @@ impl Updater {
 
     /// Which rounds an Application belongs to, if this half governs it at all (TEN-1).
     fn group(&self, app: &Application) -> Option<String> {
-        if self.world.governs(&app.key) { group_of(app) } else { None }
+        if self.world.governs(app) { group_of(app) } else { None }
     }
 
     fn gone(&mut self, key: &AppKey) {
         self.known.remove(key);
+        if self.standings.forget(key) {
+            self.standings.show(&self.world);
+        }
         self.books.forget(key, Vec::new());
         let alive: BTreeSet<String> = self.applications.all().iter().filter_map(|app| self.group(app)).collect();
         self.next.retain(|group, _| alive.contains(group));
@@ -171,8 +185,28 @@ impl Updater {
     fn completed(&mut self) {
         if !self.complete {
             self.complete = true;
-            let governed = self.applications.all().iter().filter(|app| self.group(app).is_some()).count();
-            self.world.board.update(|status| status.applications = governed);
+            self.announce();
+        }
+    }
+
+    /// Says once how many Applications are governed in which way, when that is known (OWN-2).
+    fn announce(&mut self) {
+        if !self.complete || !self.world.knows_owners() {
+            return;
+        }
+        self.standings.show(&self.world);
+        let governed = self.applications.all().iter().filter(|app| self.group(app).is_some()).count();
+        self.world.board.update(|status| status.applications = governed);
+        if !std::mem::replace(&mut self.announced, true) {
+            let counts = self.standings.counts();
+            tracing::info!(
+                native = counts.native,
+                through_image_updaters = counts.selected,
+                left_to_image_updaters = counts.waiting,
+                without_image_updater = counts.unselected,
+                "{} applications are managed natively, by their annotations",
+                counts.native
+            );
         }
     }
 
@@ -180,6 +214,7 @@ impl Updater {
     fn owners_changed(&mut self) {
         self.next.clear();
         for app in self.applications.all() {
+            self.standings.note(&self.world, &app);
             match self.group(&app) {
                 Some(group) => {
                     self.next.entry(group).or_insert_with(Instant::now);
@@ -187,6 +222,7 @@ impl Updater {
                 None => self.books.forget(&app.key, Vec::new()),
             }
         }
+        self.announce();
     }
 
     fn all_due(&mut self) {
@@ -201,6 +237,10 @@ impl Updater {
 
     fn ended(&mut self, group: &str) {
         self.running.remove(group);
+        // Whoever was taken away during the round is in the books again.
+        for key in self.standings.taken() {
+            self.books.forget(key, Vec::new());
+        }
         self.world.metrics.round();
         self.world.board.update(|status| status.rounds += 1);
         self.follower.refill(&self.books);
@@ -208,7 +248,7 @@ impl Updater {
 
     /// Starts every round that is due and whose remote is free.
     fn start_due(&mut self) {
-        if !self.complete || !self.world.knows_updaters() {
+        if !self.complete || !self.world.knows_owners() {
             return;
         }
         let now = Instant::now();
@@ -263,7 +303,9 @@ impl Updater {
         self.running.insert(group.clone());
         let (world, books) = (self.world.clone(), self.books.clone());
         self.rounds.spawn(async move {
-            let round = round::look(&world, &apps).await;
+            let mut round = round::look(&world, &apps).await;
+            // Looking takes time: what was given to somebody else meanwhile is not written (TEN-1).
+            round.keep(|app| world.governs(app));
             aftermath::settle(&world, &books, round).await;
             group
         });

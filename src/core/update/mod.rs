@@ -4,6 +4,7 @@ mod commit;
 pub mod decision;
 pub mod diff;
 pub mod follow;
+pub mod ownership;
 pub mod plan;
 pub mod report;
 pub mod survey;

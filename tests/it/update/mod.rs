@@ -2,9 +2,12 @@
 //! Git servers.
 
 mod bad_input;
+mod cutover;
+mod examples;
 mod kill;
 mod methods;
 mod offline;
+mod owners;
 mod stage;
 mod told;
 mod walk;

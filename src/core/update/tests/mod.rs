@@ -6,6 +6,7 @@ use crate::core::problem::Problem;
 use crate::core::writeback::{Desired, Names};
 
 mod commits;
+mod ownership;
 
 fn tracked(strategy: Strategy, item: &str) -> TrackedImage {
     let image = ImageRef::parse(item).unwrap_or_else(|p| panic!("{p}"));
