@@ -67,7 +67,8 @@ impl Found {
             for entry in entries {
                 let hidden = entry.file_name().is_some_and(|n| n.to_string_lossy().starts_with('.'));
                 // What Helm renders is not YAML before.
-                let templates = entry.file_name().is_some_and(|n| n == "templates") && path.join("Chart.yaml").is_file();
+                let templates =
+                    entry.file_name().is_some_and(|n| n == "templates") && path.join("Chart.yaml").is_file();
                 if !hidden && !templates {
                     self.collect(&entry, false)?;
                 }
@@ -136,7 +137,9 @@ impl Found {
         let told = self.misplaced.iter().map(|(file, problem)| {
             let problem = problem.clone().in_object(file.as_str());
             match holder(file) {
-                Some(app) if problem.hint.contains("whose source") => problem.hint(format!("put them on Application {app}")),
+                Some(app) if problem.hint.contains("whose source") => {
+                    problem.hint(format!("put them on Application {app}"))
+                }
                 _ => problem,
             }
         });

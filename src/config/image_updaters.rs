@@ -114,7 +114,11 @@ impl Reader {
         };
         let faulty = self.problems[before..].iter().any(is_error);
         if !annotations && images == 0 && !faulty {
-            self.bad(key, "it has neither images nor useAnnotations", "write useAnnotations: true, or a list of images");
+            self.bad(
+                key,
+                "it has neither images nor useAnnotations",
+                "write useAnnotations: true, or a list of images",
+            );
         }
         let faulty = self.problems[before..].iter().any(is_error);
         let images = match (faulty, annotations) {

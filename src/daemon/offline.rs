@@ -94,7 +94,8 @@ pub async fn read(world: &World) -> Result<Found, Problem> {
 /// Children of a parent that has eight above it.
 fn too_deep(app: &Application, read: &Read) -> Option<Problem> {
     let names: Vec<&str> = read.applications.iter().map(|(_, child)| child.key.name.as_str()).collect();
-    let text = format!("more than {DEEPEST} parents stand above its children, which are not seen: {}", names.join(", "));
+    let text =
+        format!("more than {DEEPEST} parents stand above its children, which are not seen: {}", names.join(", "));
     (!names.is_empty()).then(|| Problem::warning("not-expanded", text).in_object(app.label()))
 }
 

@@ -216,7 +216,8 @@ impl Standings {
             if let Standing::Waiting(owners) = &known.standing {
                 for (owner, why) in owners {
                     by_owner.entry((owner, why.text())).or_default().push(key);
-                    let problem = Problem::warning("image-updater-pending", format!("left alone: {owner} {}", why.text()));
+                    let problem =
+                        Problem::warning("image-updater-pending", format!("left alone: {owner} {}", why.text()));
                     let problem = problem.in_object(format!("Application {key}")).hint(HINT);
                     problems.entry(format!("owner of {key}")).or_default().push(problem);
                 }

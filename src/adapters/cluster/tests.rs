@@ -282,8 +282,19 @@ async fn rbac_1_what_may_not_be_watched_is_listed_again_and_again() {
     assert!(begun.elapsed() >= Duration::from_secs(30) && begun.elapsed() < Duration::from_secs(32));
     let polled = "polled watch applications.argoproj.io in namespace argocd: not permitted (no)";
     let expected = [
-        "restarted", "applied a 1", "applied b 2", "ready", polled, "restarted", "applied a 11", "deleted b 2", "ready",
-        "restarted", "ready", "up", "applied a 31",
+        "restarted",
+        "applied a 1",
+        "applied b 2",
+        "ready",
+        polled,
+        "restarted",
+        "applied a 11",
+        "deleted b 2",
+        "ready",
+        "restarted",
+        "ready",
+        "up",
+        "applied a 31",
     ];
     assert_eq!(words, expected);
 }
@@ -322,7 +333,7 @@ async fn own_3_a_role_without_image_updaters_and_a_kind_that_is_taken_away_are_t
         (group, 200, known.to_string()),
         (objects, 403, failure(403).to_string()),
         (objects, 200, list("10", "", &[item("web", "1", "1")])),
-        ("/imageupdaters?", 404, failure(404).to_string()),
+        (FROM_10, 404, failure(404).to_string()),
         (group, 503, failure(503).to_string()),
         (group, 404, failure(404).to_string()),
     ]);

@@ -59,7 +59,8 @@ fn own_3_refs_selectors_and_verification() {
 #[test]
 fn cr_7_the_own_namespace_is_ignored_and_another_one_kept() {
     let refs = json!([{ "namePattern": "*", "useAnnotations": true }]);
-    for (written, target) in [(json!("argocd"), None), (json!(""), None), (json!(null), None), (json!("team"), Some("team"))]
+    for (written, target) in
+        [(json!("argocd"), None), (json!(""), None), (json!(null), None), (json!("team"), Some("team"))]
     {
         let (owner, problems) = read(json!({ "namespace": written, "applicationRefs": refs }));
         assert_eq!((owner.target.as_deref(), problems), (target, vec![]), "{written}");
@@ -79,7 +80,12 @@ fn cr_5_a_mistake_disables_its_ref_only() {
         (json!({ "labelSelectors": "env=prod" }), ".labelSelectors", "no selector", None),
         (json!({ "labelSelectors": { "matchLabels": ["env"] } }), ".labelSelectors.matchLabels", "no map", None),
         (json!({ "labelSelectors": { "matchLabels": { "n": 5 } } }), ".labelSelectors.matchLabels.n", "no label", None),
-        (json!({ "labelSelectors": { "matchLabels": { "a b": "x" } } }), ".labelSelectors.matchLabels.a b", "no label", None),
+        (
+            json!({ "labelSelectors": { "matchLabels": { "a b": "x" } } }),
+            ".labelSelectors.matchLabels.a b",
+            "no label",
+            None,
+        ),
         (json!({ "labelSelectors": { "matchExpressions": {} } }), ".labelSelectors.matchExpressions", "no list", None),
         (expression(json!({ "key": "a", "operator": "in", "values": ["x"] })), "[0]", "operator \"in\"", None),
         (expression(json!({ "key": "a", "operator": "In" })), "[0]", "need values", None),
@@ -119,7 +125,10 @@ fn cr_5_a_whole_object_that_cannot_be_read_selects_nothing() {
         (json!({}), "spec.applicationRefs"),
         (json!({ "applicationRefs": [] }), "spec.applicationRefs"),
         (json!({ "applicationRefs": { "namePattern": "*" } }), "spec.applicationRefs"),
-        (json!({ "namespace": 5, "applicationRefs": [{ "namePattern": "*", "useAnnotations": true }] }), "spec.namespace"),
+        (
+            json!({ "namespace": 5, "applicationRefs": [{ "namePattern": "*", "useAnnotations": true }] }),
+            "spec.namespace",
+        ),
     ] {
         let (owner, problems) = read(spec.clone());
         assert_eq!(owner.refs, [], "{spec}");
@@ -131,8 +140,11 @@ fn cr_5_a_whole_object_that_cannot_be_read_selects_nothing() {
     }));
     assert_eq!(kinds(&owner), [("*", Images::Annotations)]);
     let told: Vec<_> = problems.iter().map(|p| (p.severity, p.key.as_str(), p.hint.as_str())).collect();
-    assert_eq!(told, [
-        (Severity::Warning, "spec.applicationRef", "did you mean applicationRefs?"),
-        (Severity::Warning, "spec.applicationRefs[0].useAnotations", "did you mean useAnnotations?"),
-    ]);
+    assert_eq!(
+        told,
+        [
+            (Severity::Warning, "spec.applicationRef", "did you mean applicationRefs?"),
+            (Severity::Warning, "spec.applicationRefs[0].useAnotations", "did you mean useAnnotations?"),
+        ]
+    );
 }

@@ -204,7 +204,10 @@ async fn own_1_rbac_1_compat_q21_the_described_steps_for_the_line_without_object
     left.more(&house, 1).await;
     let over = left.stage.repository.read("main", "apps/over/.argocd-source-over.yaml");
     assert_eq!(over, written_by_upstream(&left.stage, "over", "1.0.2"));
-    assert_eq!(left.stage.repository.git(&["log", "-1", "--format=%an %ae", "main"]).trim(), "old-name noreply@argoproj.io");
+    assert_eq!(
+        left.stage.repository.git(&["log", "-1", "--format=%an %ae", "main"]).trim(),
+        "old-name noreply@argoproj.io"
+    );
     // An Application that comes later is seen though it may not be watched.
     left.stage.push("late", &["1.0.0", "1.0.1"]).await;
     left.stage.repository.commit("main", "late", &[("apps/late/values.yaml", &left.stage.values("late", "1.0.0"))]);
@@ -277,9 +280,6 @@ async fn own_2_own_3_compat_q21_the_described_steps_for_the_line_with_objects() 
     left.ns.patch(UPDATER, "ImageUpdater", "lists", &json!({ "spec": { "applicationRefs": [noted("kust")] } })).await;
     house.start().await;
     left.more(&house, 1).await;
-    assert_eq!(
-        left.stage.repository.read("main", "apps/kust/kustomization.yaml"),
-        kustomization(&left.stage, "1.0.2")
-    );
+    assert_eq!(left.stage.repository.read("main", "apps/kust/kustomization.yaml"), kustomization(&left.stage, "1.0.2"));
     assert_eq!(house.stop().await, 0);
 }

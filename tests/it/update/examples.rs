@@ -2,14 +2,15 @@
 //! registry with newer tags, and what would change is the line that its text says.
 
 use std::path::Path;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::stage::{ARGO, PREFIX, Stage, changed_lines, repository_secret};
+use super::stage::{Stage, changed_lines, repository_secret};
 use crate::support::control_plane::documents;
 use crate::support::house::{House, Ran};
-use crate::support::real::Image;
-use crate::support::root;
+use crate::support::real::{Access, Image};
+use crate::support::{root, wait_for};
 
 /// What the examples call their repository and their registry.
 const REPOSITORY: &str = "https://git.example.com/acme/deploy.git";
@@ -96,6 +97,7 @@ impl Example {
             (format!("argocd/{app}"), (*file).to_owned(), (*before).to_owned(), (*after).to_owned())
         };
         assert_eq!(found, expected.iter().map(own).collect::<Vec<_>>());
+        assert_eq!(self.stage.repository.log("main").len(), 1, "planning writes nothing");
     }
 }
 
@@ -139,4 +141,71 @@ async fn example_argo_rollouts_by_kustomization_and_values() {
             ("checkout", "charts/checkout/values.yaml", "tag: 2026.01.05", "tag: 2026.02.11"),
         ])
         .await;
+}
+
+/// The operator itself is not run: what it makes of the ExternalSecrets are the Secrets beside them, and a rotation is that
+/// one of them changes.
+#[tokio::test(flavor = "multi_thread")]
+async fn cred_5_example_external_secrets_are_rotated_without_a_restart() {
+    let stage = Stage::with(Access::Basic("robot".to_owned(), "second".to_owned())).await;
+    for tag in ["1.4.0", "1.4.3"] {
+        stage.registry.push("acme/web", tag, &Image::new(tag, "2026-01-02T03:04:05Z")).await;
+    }
+    let (ns, house) = stage.installed("rotated", "1s").await;
+    let read = |path: &str| {
+        let text = std::fs::read_to_string(root().join("config/example/external-secrets").join(path)).expect("text");
+        let text = text.replace(REPOSITORY, &stage.url()).replace(REGISTRY, &stage.front.host());
+        text.replace("namespace: argocd", &format!("namespace: {}", ns.name))
+            .replace(":argocd/", &format!(":{}/", ns.name))
+    };
+    let names = |text: &str, place: &str| -> Vec<Value> {
+        documents(text).iter().map(|document| document.pointer(place).expect("a name").clone()).collect()
+    };
+    assert_eq!(
+        names(&read("external-secrets.yaml"), "/spec/target/name"),
+        names(&read("secrets.yaml"), "/metadata/name")
+    );
+    let values = read("source/web/values.yaml");
+    stage.repository.commit("main", "first", &[("web/Chart.yaml", "name: web\n"), ("web/values.yaml", &values)]);
+    ns.apply(&read("secrets.yaml")).await;
+    let mut app = documents(&read("applications/web.yaml")).remove(0);
+    app["status"] =
+        json!({ "summary": { "images": [format!("{}/acme/web:1.4.0", stage.front.host())] }, "sourceType": "Helm" });
+    ns.apply_json(app).await;
+    house.start().await;
+    house.until("the old password is refused", |s| !House::problems(s, "registry-auth").is_empty()).await;
+    assert_eq!(stage.repository.log("main").len(), 1);
+    ns.apply(&read("secrets.yaml").replace("\"password\":\"first\"", "\"password\":\"second\"")).await;
+    wait_for("the commit", Duration::from_secs(30), || async {
+        (stage.repository.read("main", "web/values.yaml") == values.replace("1.4.0", "1.4.3")).then_some(())
+    })
+    .await;
+    house.until("it is over", |s| s["problems"] == json!([])).await;
+    assert_eq!(house.stop().await, 0);
+}
+
+/// Where Argo CD installs `deploy/`, permissions come before the pod that needs them. The claim does not come before its
+/// pod: with a storage class that waits for the first consumer, Argo CD would wait for it for ever.
+#[test]
+fn sync_waves_put_permissions_before_the_pod_and_the_claim_beside_it() {
+    let folder = root().join("deploy/kubernetes");
+    let (mut before, mut beside) = (0, 0);
+    for (path, text) in files(&folder, "") {
+        for document in documents(&text) {
+            let wave = &document["metadata"]["annotations"]["argocd.argoproj.io/sync-wave"];
+            let wave: i32 = wave.as_str().map_or(0, |text| text.parse().expect("a number"));
+            match document["kind"].as_str().expect("a kind") {
+                "ServiceAccount" | "Role" | "ClusterRole" | "RoleBinding" | "ClusterRoleBinding" => {
+                    before += 1;
+                    assert_eq!(wave, -1, "{path}");
+                }
+                "Deployment" | "PersistentVolumeClaim" | "Service" => {
+                    beside += 1;
+                    assert_eq!(wave, 0, "{path}");
+                }
+                _ => {}
+            }
+        }
+    }
+    assert!(before >= 7 && beside == 3, "{before} {beside}");
 }

@@ -8,6 +8,7 @@ mod kill;
 mod methods;
 mod offline;
 mod owners;
+mod sources;
 mod stage;
 mod told;
 mod walk;

@@ -90,7 +90,10 @@ async fn own_2_own_3_cr_1_objects_come_change_and_go_at_run_time() {
     for (name, why) in [("listed", object.as_str()), ("alone", "no ImageUpdater object selects it")] {
         let explained = command(&["explain", name]).await;
         assert_eq!(explained.code, 1, "{explained:?}");
-        assert!(explained.err.contains(&format!("{name} is not managed: ")) && explained.err.contains(why), "{explained:?}");
+        assert!(
+            explained.err.contains(&format!("{name} is not managed: ")) && explained.err.contains(why),
+            "{explained:?}"
+        );
     }
     let explained = command(&["explain", "noted", "-o", "json"]).await;
     let owner = format!("ImageUpdater {}/notes", ns.name);
@@ -99,7 +102,8 @@ async fn own_2_own_3_cr_1_objects_come_change_and_go_at_run_time() {
     for (mode, planned) in [("auto", vec![]), ("false", vec![]), ("true", vec!["alone", "labelled"])] {
         let plan = command(&["plan", "-o", "json", &format!("--native-annotations={mode}")]).await;
         let changes = plan.json()["changes"].as_array().expect("changes").clone();
-        let changed: Vec<String> = changes.iter().map(|c| c["application"].as_str().expect("text").to_owned()).collect();
+        let changed: Vec<String> =
+            changes.iter().map(|c| c["application"].as_str().expect("text").to_owned()).collect();
         let planned: Vec<String> = planned.iter().map(|name| format!("{}/{name}", ns.name)).collect();
         assert_eq!(changed, planned, "{mode} {plan:?}");
     }
@@ -139,7 +143,10 @@ async fn cr_5_inv_5_poison_objects_harm_only_themselves() {
         ("a-glob", json!([{ "namePattern": "[", "useAnnotations": true }])),
         ("a-list", json!({ "namePattern": "*" })),
         ("a-word", json!("*")),
-        ("a-label", json!([{ "namePattern": "*", "labelSelectors": { "matchExpressions": [{ "key": "x", "operator": "?" }] } }])),
+        (
+            "a-label",
+            json!([{ "namePattern": "*", "labelSelectors": { "matchExpressions": [{ "key": "x", "operator": "?" }] } }]),
+        ),
         ("a-bool", json!([{ "namePattern": "spoilt", "useAnnotations": "yes" }])),
         ("a-mixture", json!([7, { "namePattern": "[z-a" }, noted("good")])),
     ];
@@ -182,10 +189,11 @@ async fn cr_7_own_3_another_namespace_is_followed_where_the_operator_lists_it() 
         "--interval=1s".to_owned(),
     ]);
     house.start().await;
-    let status = house.rounds(1).await;
+    let said = |s: &Value| House::problems(s, "namespace-not-followed").len() == 1;
+    let status = house.until("it is said", said).await;
+    let problem = House::problems(&status, "namespace-not-followed").remove(0);
+    tokio::time::sleep(Duration::from_secs(2)).await;
     untouched(&stage, &["web"]);
-    let told = House::problems(&status, "namespace-not-followed");
-    let [problem] = &told[..] else { panic!("{status}") };
     let switch = format!("--updater-target-namespaces={}", ns.name);
     let object = format!("ImageUpdater {}/far: ", other.name);
     let web = format!("unmanaged: {}/web", ns.name);

@@ -123,7 +123,8 @@ fn cr_3_the_highest_score_is_used_alone_and_ties_keep_list_order() {
     ] {
         let ownership = Ownership::new([owner("o", refs.clone())], &[]);
         let standing = ownership.standing(&app("web", "env=prod"), Native::Always);
-        let unreadable = matches!(&standing, Standing::Waiting(owners) if owners.values().all(|w| *w == Why::Unreadable));
+        let unreadable =
+            matches!(&standing, Standing::Waiting(owners) if owners.values().all(|w| *w == Why::Unreadable));
         assert_eq!(unreadable, taken, "{refs:?} {standing:?}");
     }
 }
@@ -181,10 +182,10 @@ fn cr_7_another_namespace_is_selected_only_where_it_is_listed() {
     let (own_app, far) = (app("web", ""), app("team/web", ""));
     assert_eq!(closed.standing(&own_app, Native::Auto), Standing::Unselected, "its own namespace holds an object");
     assert_eq!(closed.standing(&far, Native::Auto), Standing::Native, "nobody else's namespace is closed by it");
-    assert_eq!(closed.astray().map(|(key, target)| (key.to_string(), target)).collect::<Vec<_>>(), [(
-        "ImageUpdater argocd/o".to_owned(),
-        "team"
-    )]);
+    assert_eq!(
+        closed.astray().map(|(key, target)| (key.to_string(), target)).collect::<Vec<_>>(),
+        [("ImageUpdater argocd/o".to_owned(), "team")]
+    );
     assert_eq!(closed.would_select(&far).count(), 1);
     assert_eq!(closed.would_select(&own_app).count() + closed.would_select(&app("team/api", "")).count(), 0);
     let open = Ownership::new([astray()], &["team".to_owned()]);
