@@ -132,7 +132,9 @@ impl Found {
             });
             let within = |path: &[&str]| folders.windows(path.len().max(1)).any(|window| window == path);
             let holds = paths.filter(|(_, path)| within(path));
-            holds.max_by_key(|(_, path)| path.len()).map(|(app, _)| app.key.to_string())
+            holds
+                .max_by_key(|(_, path)| path.len())
+                .map(|(app, _)| app.key.to_string().trim_start_matches('/').to_owned())
         };
         let told = self.misplaced.iter().map(|(file, problem)| {
             let problem = problem.clone().in_object(file.as_str());

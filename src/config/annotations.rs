@@ -65,11 +65,8 @@ pub fn misplaced(document: &Json) -> Option<Problem> {
     let mut keys = annotations.flat_map(|annotations| annotations.keys()).filter(|key| key.starts_with(UPSTREAM));
     let first = keys.next()?;
     let name = document["metadata"]["name"].as_str().unwrap_or_default();
-    let more = match keys.count() {
-        0 => String::new(),
-        more => format!(", nor are {more} more"),
-    };
-    let text = format!("annotations of {kind} {name} are not looked at: this one has no effect{more}");
+    let count = 1 + keys.count();
+    let text = format!("image annotations of {kind} {name} are not looked at: {count} without effect");
     let hint = match kind {
         "ApplicationSet" => "put them below spec.template.metadata.annotations",
         _ => "put them on the Application whose source holds this file",

@@ -210,18 +210,23 @@ impl Updater {
         }
     }
 
-    /// Who governs changed: every group is made anew and looked at; those left to others are forgotten.
+    /// Objects came, changed or went: Applications that stand otherwise now are looked at, or forgotten if they are left to
+    /// others.
     fn owners_changed(&mut self) {
-        self.next.clear();
+        let mut alive = BTreeSet::new();
         for app in self.applications.all() {
-            self.standings.note(&self.world, &app);
-            match self.group(&app) {
-                Some(group) => {
-                    self.next.entry(group).or_insert_with(Instant::now);
-                }
-                None => self.books.forget(&app.key, Vec::new()),
+            let moved = self.standings.note(&self.world, &app);
+            let Some(group) = self.group(&app) else {
+                self.books.forget(&app.key, Vec::new());
+                continue;
+            };
+            alive.insert(group.clone());
+            self.next.entry(group).or_insert_with(Instant::now);
+            if moved && self.complete {
+                self.look_at(app.key.clone(), Duration::ZERO);
             }
         }
+        self.next.retain(|group, _| alive.contains(group));
         self.announce();
     }
 
@@ -295,7 +300,10 @@ impl Updater {
                 let all = self.applications.all().into_iter();
                 all.filter(|app| self.group(app).as_ref() == Some(&group)).collect()
             }
-            Scope::Some(keys) => keys.iter().filter_map(|key| self.applications.by_key(key)).collect(),
+            Scope::Some(keys) => {
+                let some = keys.iter().filter_map(|key| self.applications.by_key(key));
+                some.filter(|app| self.world.governs(app)).collect()
+            }
         };
         if apps.is_empty() {
             return;

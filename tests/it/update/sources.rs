@@ -144,7 +144,7 @@ async fn src_8_method_argocd_without_a_cluster_is_planned_and_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn own_3_src_4_image_updaters_among_manifests_count_as_in_a_cluster() {
+async fn ann_8_own_3_src_4_image_updaters_among_manifests_count_as_in_a_cluster() {
     let stage = Stage::new().await;
     for name in ["web", "api", "other"] {
         stage.push(name, &["1.0.0", "1.0.1"]).await;
@@ -157,6 +157,7 @@ async fn own_3_src_4_image_updaters_among_manifests_count_as_in_a_cluster() {
         let plan = offline.command("plan", &["-o", "json", &format!("--native-annotations={mode}")]).await.json();
         (changed(&plan), problems(&plan, "image-updater-pending").len())
     };
+    let native = offline.command("plan", &["-o", "json", "web"]).await.json();
     let all = ["api", "other", "web"].map(|name| format!("argocd/{name}")).to_vec();
     assert_eq!(both("auto").await, (all, 0));
     assert_eq!(both("false").await, (vec![], 0));
@@ -173,6 +174,9 @@ async fn own_3_src_4_image_updaters_among_manifests_count_as_in_a_cluster() {
         let changes: Vec<String> = changes.iter().map(|name| format!("argocd/{name}")).collect();
         assert_eq!(both(mode).await, (changes, 2), "{mode}");
     }
+    // Whoever said that the annotations count, what they say is the same.
+    let selected = offline.command("plan", &["-o", "json", "web"]).await.json();
+    assert_eq!((&selected["changes"], selected["changes"].as_array().map(Vec::len)), (&native["changes"], Some(1)));
     let lint = offline.house.command(&["lint", "applications"]).await;
     assert_eq!(lint.code, 0, "{lint:?}");
     lists["spec"]["applicationRefs"][0]["namePattern"] = json!("[");
@@ -246,10 +250,9 @@ async fn src_11_annotation_on_wrong_object() {
 
 /// An Application that an ApplicationSet made is written to Git as any other.
 #[tokio::test(flavor = "multi_thread")]
-async fn an_application_of_an_application_set_is_written_by_every_git_method() {
+async fn src_10_an_application_of_an_application_set_is_written_by_every_git_method() {
     let stage = Stage::new().await;
     let mut apps = Vec::new();
-    let repository = stage.url();
     for (name, method) in [("one", "git"), ("two", "git:repocreds"), ("three", "git:secret:argocd/repository")] {
         stage.push(name, &["1.0.0", "1.0.1"]).await;
         let file = format!("apps/{name}/values.yaml");
@@ -261,7 +264,6 @@ async fn an_application_of_an_application_set_is_written_by_every_git_method() {
             json!([{ "apiVersion": "argoproj.io/v1alpha1", "kind": "ApplicationSet", "name": "all", "uid": "u" }]);
         apps.push(app);
     }
-    assert!(repository.starts_with("https://"));
     let offline = Offline::new(&stage, &apps);
     let once = offline.once().await;
     assert_eq!(once.code, 0, "{once:?}");
