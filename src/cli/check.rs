@@ -22,7 +22,7 @@ pub struct CheckArgs {
     #[arg(long)]
     pub connect: bool,
     /// The daemon's state directory: is it there, can it be written?
-    #[arg(long, env = "LYNCEUS_STATE_DIR", value_name = "DIR")]
+    #[arg(long, value_name = "DIR")]
     pub state_dir: Option<PathBuf>,
     #[command(flatten)]
     source: Source,

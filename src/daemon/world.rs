@@ -9,6 +9,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::delivery::Tally;
+use super::leader::Gate;
 use super::metrics::Metrics;
 use super::notifier::Projects;
 use super::status::Board;
@@ -54,6 +55,8 @@ pub struct World {
     pub tally: Arc<Tally>,
     /// The commit message's template, if one is configured and good.
     pub template: Arc<RwLock<Option<Arc<Template>>>>,
+    /// Whether images may be written now.
+    pub gate: Gate,
 }
 
 impl World {
@@ -72,6 +75,9 @@ impl World {
     /// (SRC-2, TEN-1), and annotations count there without an ImageUpdater object (OWN-2, OWN-3).
     pub fn governs(&self, key: &AppKey) -> bool {
         let settings = &self.settings;
+        if !settings.match_names.is_empty() && !settings.match_names.iter().any(|glob| glob.matches(&key.name)) {
+            return false;
+        }
         if self.offline() {
             return settings.native_annotations != NativeAnnotations::False;
         }
