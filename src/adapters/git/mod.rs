@@ -381,4 +381,12 @@ impl Context {
             _ => talk::advertise(remote, self),
         }
     }
+
+    fn knock(&self, remote: &Remote) -> Result<(), Error> {
+        match remote.address() {
+            Address::Local(path) => local::advertise(remote.shown(), path),
+            _ => talk::knock(remote, self),
+        }
+        .map(drop)
+    }
 }
