@@ -127,8 +127,7 @@ async fn test(args: &TestArgs, image: ImageRef, selection: Selection) -> u8 {
     let needs_cluster = matches!(form, Some(CredentialForm::PullSecret { .. } | CredentialForm::Secret { .. }));
     let shared = WorldArgs { registries_conf_path: args.registries_conf_path.clone(), ..WorldArgs::default() };
     let mut settings = Settings::default();
-    let mut variables = world::Variables { problems: Vec::new() };
-    if let Err(error) = shared.apply(&mut settings, &mut variables) {
+    if let Err(error) = shared.apply(&mut settings, &mut Vec::new()) {
         return fail(USAGE, error);
     }
     settings.kubeconfig.clone_from(&args.kubeconfig);

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use jiff::{SignedDuration, Timestamp};
 
+use super::leader;
 use super::world::World;
 use crate::adapters::git::{self, Author, Chain, CommitId, MOST_COMMITS, NewCommit, PushError, Remote, Tip};
 use crate::adapters::store::PushRow;
@@ -163,6 +164,9 @@ impl Push<'_> {
             let Some(chain) = &attempt.chain else {
                 return (attempt.finish(|_| Outcome::AlreadySo), events);
             };
+            if let Err(why) = self.world.gate.check() {
+                return (attempt.finish(|_| Outcome::Failed(leader::CLOSED, why.to_owned())), events);
+            }
             match self.push(&attempt, chain).await {
                 Ok(new) => {
                     events.extend(new);

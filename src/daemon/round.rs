@@ -16,7 +16,7 @@ use crate::core::application::Application;
 use crate::core::application::source::normalise_repo_url;
 use crate::core::image::ImageRef;
 use crate::core::problem::Problem;
-use crate::core::update::plan::Plan;
+use crate::core::update::plan::{Plan, Unit};
 use crate::core::update::survey::{Inputs, RemoteView, Remotes, SharedTree, Survey, Trouble, Want, survey};
 use crate::core::update::{AppSettings, Method};
 
@@ -71,7 +71,7 @@ pub async fn look_in(world: &World, apps: &[Arc<Application>], turn: &Turn) -> R
     let mut round = Round::default();
     let mut governed = Vec::new();
     for app in apps {
-        let (settings, problems) = annotations::settings(app);
+        let (settings, problems) = annotations::settings_with(app, &world.settings.defaults);
         if !problems.is_empty() {
             round.problems.insert(app.key.to_string(), problems);
         }
@@ -110,7 +110,7 @@ pub async fn look_in(world: &World, apps: &[Arc<Application>], turn: &Turn) -> R
     }
     for (input, survey) in inputs.into_iter().zip(surveys) {
         let Some(survey) = survey else { continue };
-        round.plan(&survey, &input, &views);
+        round.plan(&survey, &input, &views, world.settings.refuse_digest_only);
         if !survey.problems.is_empty() {
             round.problems.entry(input.app.key.to_string()).or_default().extend(survey.problems.clone());
         }
@@ -141,8 +141,12 @@ fn is_open(survey: &Option<Survey>) -> bool {
 }
 
 impl Round {
-    fn plan(&mut self, survey: &Survey, input: &Input, views: &Views) {
+    fn plan(&mut self, survey: &Survey, input: &Input, views: &Views, refuse_digest_only: bool) {
         for routed in &survey.units {
+            if let Some(problem) = digest_only(&routed.unit).filter(|_| refuse_digest_only) {
+                self.problems.entry(input.app.key.to_string()).or_default().push(problem.in_object(input.app.label()));
+                continue;
+            }
             let Some(Ok(key)) = input.remotes.get(&normalise_repo_url(&routed.repo_url)) else { continue };
             let Some((remote, _)) = views.by_key.get(key) else { continue };
             let same = |planned: &&mut Planned| {
@@ -164,6 +168,13 @@ impl Round {
             }
         }
     }
+}
+
+/// A digest without tag among what would be written (REF-9).
+fn digest_only(unit: &Unit) -> Option<Problem> {
+    let edit = unit.edits.iter().find(|edit| edit.value.is_digest_only())?;
+    let text = format!("{} has a digest and no tag; nothing is written beside it", edit.value.full_reference());
+    Some(Problem::error("digest-without-tag", text).hint("give it a tag, or start with --compat-digest-only-tag=latest"))
 }
 
 /// All images of all Applications, asked together.

@@ -9,6 +9,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::delivery::Tally;
+use super::leader::Gate;
 use super::metrics::Metrics;
 use super::notifier::Projects;
 use super::poller::memory::Polls;
@@ -59,6 +60,8 @@ pub struct World {
     pub polls: Arc<Polls>,
     /// What an earlier run left, for commands that only explain; nothing is written from it (REG-12).
     pub past: Option<Store>,
+    /// Whether images may be written now.
+    pub gate: Gate,
 }
 
 impl World {
@@ -80,6 +83,7 @@ impl World {
             template: Arc::default(),
             polls: Arc::default(),
             past: None,
+            gate: Gate::default(),
         }
     }
 
@@ -98,6 +102,9 @@ impl World {
     /// (SRC-2, TEN-1), and annotations count there without an ImageUpdater object (OWN-2, OWN-3).
     pub fn governs(&self, key: &AppKey) -> bool {
         let settings = &self.settings;
+        if !settings.match_names.is_empty() && !settings.match_names.iter().any(|glob| glob.matches(&key.name)) {
+            return false;
+        }
         if self.offline() {
             return settings.native_annotations != NativeAnnotations::False;
         }
