@@ -7,15 +7,21 @@ use std::sync::Arc;
 
 use sha2::{Digest as _, Sha256};
 
+use super::claims::Claim;
 use super::commit::BranchData;
-use super::decision::{self, Change, Decision, Facts, State, decide};
-use super::plan::Unit;
+use super::decision::{self, Change, Decision, Facts, Reverted, State, decide};
+use super::parent::Parent;
+use super::plan::{self, Unit};
 use super::tracked::{AppSettings, Discover, Method, TrackedImage};
 use crate::core::application::source::{self, Request, Route, normalise_repo_url};
 use crate::core::application::{Application, SourceType};
 use crate::core::image::{Candidate, Choice, ImageRef, Strategy};
 use crate::core::problem::Problem;
 use crate::core::writeback::{self, Desired, ImageEdit, Patch, Refusal, Target, Tree};
+
+mod notes;
+
+use notes::{claims, ineffective, parent_problems, standing_problems};
 
 /// A tree that a round may hold on to.
 pub type SharedTree = Arc<dyn Tree + Send + Sync>;
@@ -77,6 +83,10 @@ pub struct Inputs<'a> {
     pub offline: bool,
     /// `--allow-downgrade`.
     pub allow_downgrade: bool,
+    /// Who manages the Application, if anybody does (ARG-8).
+    pub parent: Option<&'a Parent>,
+    /// Values that this parent put back, by the position of their image.
+    pub reverted: &'a BTreeMap<usize, Reverted>,
 }
 
 /// Where an image is written.
@@ -113,6 +123,8 @@ pub struct ImageReport {
     pub decision: Option<Decision>,
     /// Why it did not.
     pub trouble: Option<Trouble>,
+    /// Its place holds the candidate, and what runs is not it because nobody reads that place (ROUTE-8).
+    pub ineffective: Option<String>,
 }
 
 /// A unit with the branch it goes to.
@@ -155,6 +167,8 @@ pub struct Survey {
     pub units: Vec<Routed>,
     /// Changes for the Application itself, one patch per source.
     pub parameters: Vec<Parameters>,
+    /// What its images want where, written or not (OWN-6).
+    pub claims: Vec<Claim>,
     /// Warnings that are no state.
     pub problems: Vec<Problem>,
     /// What is missing.
@@ -172,13 +186,27 @@ pub fn survey(inputs: &Inputs<'_>) -> Survey {
         places.push(place);
     }
     match inputs.settings.method {
-        Method::Argocd => parameters(inputs, &places, &mut survey),
+        Method::Argocd => {
+            parameters(inputs, &places, &mut survey);
+            parent_problems(inputs, &places, &mut survey);
+        }
         Method::Git(_) => {
             units(inputs, &places, &mut survey);
-            push_branches(inputs, &live, &mut survey);
+            push_branches(inputs, &live, &mut places, &mut survey);
+            standing_problems(inputs, &places, &mut survey);
         }
     }
+    survey.claims = claims(inputs, &places, &survey);
     survey
+}
+
+/// The value in use, as an image.
+fn standing_value(report: &ImageReport, decision: &Decision) -> ImageRef {
+    let (tag, digest) = match decision.old.split_once('@') {
+        Some((tag, digest)) => (Some(tag.to_owned()), Some(digest.to_owned())),
+        None => (Some(decision.old.clone()), None),
+    };
+    report.image.image.with_tag(tag, digest)
 }
 
 /// The place of one image, once it is known.
@@ -208,6 +236,7 @@ fn image(
         choice: None,
         decision: None,
         trouble: None,
+        ineffective: None,
     };
     if inputs.allow_downgrade {
         report.image.allow_downgrade = true;
@@ -218,12 +247,12 @@ fn image(
     }
     let place = match place(inputs, tracked, at) {
         Ok(place) => place,
-        Err(stop) => return (stop.into_report(report), None),
+        Err(stop) => return (stop.on_branch_of(at).into_report(report), None),
     };
     report.destination = Some(destination(&place));
     match read_desired(inputs, tracked, &place, at) {
         Ok(desired) => report.desired = desired,
-        Err(stop) => return (stop.into_report(report), None),
+        Err(stop) => return (stop.on_branch_of(at).into_report(report), None),
     }
     let candidates = match &inputs.candidates[index] {
         Ok(candidates) => candidates,
@@ -240,13 +269,16 @@ fn image(
         choice: &choice,
         candidates,
         discover: Discover::default_for(inputs.offline, inputs.app.has_status),
+        reverted: inputs.reverted.get(&index),
     };
-    let decision = decide(&report.image, &facts);
+    let mut decision = decide(&report.image, &facts);
     if decision.wants_digest
         && let Some(chosen) = &choice.chosen
     {
         survey.wants.insert(Want::Digest(index, chosen.tag.clone()));
     }
+    report.ineffective = ineffective(inputs, &report, &decision, &place, live);
+    decision.reasons.extend(report.ineffective.iter().map(|why| format!("not effective: {why}")));
     report.state = decision.state;
     report.choice = Some(choice);
     report.decision = Some(decision);
@@ -260,6 +292,16 @@ enum Stop {
 }
 
 impl Stop {
+    /// On a push branch that others wrote to, what can no longer be edited is theirs to resolve (GIT-12).
+    fn on_branch_of(self, at: &BTreeMap<(String, String), String>) -> Stop {
+        match self {
+            Stop::Refused(refusal) if !at.is_empty() && plan::is_theirs(refusal.kind) => {
+                Stop::Refused(Refusal { kind: "foreign-commits", ..refusal })
+            }
+            other => other,
+        }
+    }
+
     fn into_report(self, mut report: ImageReport) -> ImageReport {
         let (state, trouble) = match self {
             Stop::Refused(refusal) => {
@@ -394,11 +436,7 @@ fn edit(report: &ImageReport) -> Option<ImageEdit> {
     if !matches!(decision.state, State::UpToDate | State::Held | State::NoCandidate) || decision.old.is_empty() {
         return None;
     }
-    let (tag, digest) = match decision.old.split_once('@') {
-        Some((tag, digest)) => (Some(tag.to_owned()), Some(digest.to_owned())),
-        None => (Some(decision.old.clone()), None),
-    };
-    Some(ImageEdit { slot, value: report.image.image.with_tag(tag, digest), by_digest, due: false })
+    Some(ImageEdit { slot, value: standing_value(report, decision), by_digest, due: false })
 }
 
 fn changes_of(reports: &[&ImageReport]) -> Vec<Change> {
@@ -460,7 +498,7 @@ fn branch_for(
 
 /// Where the push branch exists already, what it holds counts (DES-2): its files are wanted, and the images are
 /// decided once more against them.
-fn push_branches(inputs: &Inputs<'_>, live: &[ImageRef], survey: &mut Survey) {
+fn push_branches(inputs: &Inputs<'_>, live: &[ImageRef], places: &mut Vec<Option<Place>>, survey: &mut Survey) {
     let mut at = BTreeMap::new();
     for routed in &survey.units {
         let remote = normalise_repo_url(&routed.repo_url);
@@ -484,7 +522,7 @@ fn push_branches(inputs: &Inputs<'_>, live: &[ImageRef], survey: &mut Survey) {
         .filter_map(|(i, r)| Some((i, r.destination.as_ref()?.branch.clone())))
         .collect();
     let mut again = Survey { wants: std::mem::take(&mut survey.wants), ..Survey::default() };
-    let mut places = Vec::new();
+    places.clear();
     for index in 0..inputs.settings.images.len() {
         let (mut report, place) = image(inputs, index, live, &at, &mut again);
         if let (Some(destination), Some(branch)) = (&mut report.destination, named.get(&index)) {
@@ -493,7 +531,7 @@ fn push_branches(inputs: &Inputs<'_>, live: &[ImageRef], survey: &mut Survey) {
         again.images.push(report);
         places.push(place);
     }
-    units(inputs, &places, &mut again);
+    units(inputs, places, &mut again);
     again.problems = std::mem::take(&mut survey.problems);
     *survey = again;
 }

@@ -16,7 +16,7 @@ fn change(item: &str, old: &str, new: &str) -> Change {
     };
     let image = ImageRef::parse(item).unwrap_or_else(|p| panic!("{p}"));
     let ((old_tag, old_digest), (tag, digest)) = (part(old), part(new));
-    Change { new: image.with_tag(tag, digest), old_tag, old_digest, labels: Default::default() }
+    Change::of(image.with_tag(tag, digest), old_tag, old_digest, "semver")
 }
 
 #[test]

@@ -73,6 +73,7 @@ fn decided_among(
             choice: &choice,
             candidates: &tags,
             discover: Discover::Live,
+            reverted: None,
         },
     )
 }
