@@ -103,6 +103,9 @@ pub struct RunArgs {
     /// Port of /metrics, as Argo CD Notifications names it.
     #[arg(long, value_name = "PORT")]
     pub metrics_port: Option<u16>,
+    /// Let lynceus_image_versions_behind name each Application.
+    #[arg(long, env = "LYNCEUS_METRICS_BY_APPLICATION")]
+    pub metrics_by_application: bool,
     /// Record Kubernetes Events on updated Applications.
     #[arg(long, env = "LYNCEUS_KUBE_EVENTS", value_name = "BOOL")]
     pub kube_events: Option<bool>,
@@ -244,6 +247,7 @@ impl RunArgs {
         let processors = "ARGOCD_NOTIFICATION_CONTROLLER_PROCESSORS_COUNT";
         settings.processors = self.processors_count.or_else(|| variables.parsed(processors, number)).unwrap_or(cores);
         let disabled = self.disable_kube_events || variables.flag("IMAGE_UPDATER_KUBE_EVENTS").unwrap_or(false);
+        settings.metrics_by_application = self.metrics_by_application;
         settings.kube_events = self.kube_events.unwrap_or(!disabled);
         settings.native_annotations = match self.native_annotations {
             Some(NativeArg::True) => NativeAnnotations::True,

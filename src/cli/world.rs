@@ -273,6 +273,8 @@ pub async fn build(mut settings: Settings, store: Option<Store>, mirrors: &Path)
         http,
         tally: Arc::default(),
         template: Arc::new(RwLock::new(None)),
+        claims: Arc::default(),
+        instance_label: Arc::default(),
     };
     world.load_template()?;
     Ok(world)

@@ -157,6 +157,8 @@ pub struct Settings {
     pub registries_conf_given: bool,
     pub max_concurrent_apps: usize,
     pub kube_events: bool,
+    /// Metrics of images name the Application they belong to (image-updates.md §24, opt-in).
+    pub metrics_by_application: bool,
     pub allow_downgrade: bool,
     pub registry_realms: Vec<(String, String)>,
     pub cross_namespace_secrets: bool,
@@ -201,6 +203,7 @@ impl Default for Settings {
             registries_conf_given: false,
             max_concurrent_apps: 10,
             kube_events: true,
+            metrics_by_application: false,
             allow_downgrade: false,
             registry_realms: Vec::new(),
             cross_namespace_secrets: false,

@@ -2,11 +2,12 @@
 //! books that keep what was announced (image-updates.md §22, GIT-14).
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::{Arc, Mutex};
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
+use futures::future::BoxFuture;
 use futures::{FutureExt, StreamExt};
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use super::announce::{self, Pending, TRANSIENT};
 use super::committer::{self, Outcome};
@@ -15,8 +16,9 @@ use super::round::{Looked, Planned, Round};
 use super::status::PushLine;
 use super::world::World;
 use crate::adapters::cluster::{Cluster, Note, NoteKind, Refresh};
+use crate::core::application::source::normalise_repo_url;
 use crate::core::application::{AppKey, Application};
-use crate::core::event::Event;
+use crate::core::event::{Event, Kind};
 use crate::core::problem::Problem;
 use crate::core::update::decision::State;
 use crate::core::update::{Method, Refresh as Asked};
@@ -27,20 +29,34 @@ const AT_ONCE: usize = 8;
 /// A refused push is left alone this long (GIT-10).
 const REJECTED_FOR: Duration = Duration::from_secs(3600);
 
+/// What was written this long before the start is told once more. Kubernetes keeps Events for an hour.
+const TELL_AGAIN: SignedDuration = SignedDuration::from_mins(10);
+
+/// So many events are looked through for that.
+const TOLD_AGAIN: usize = 5_000;
+
 /// Pushes kept for the Board.
 const PUSHES: usize = 20;
 
 /// What the rounds remember between them.
 pub struct Books {
     world: World,
-    /// State of each image, by Application.
-    states: Mutex<HashMap<AppKey, Vec<State>>>,
+    /// What is known of each image, by Application.
+    states: Mutex<HashMap<AppKey, Vec<Standing>>>,
     /// When a trouble was first and last seen, by subject.
     pub(super) since: Mutex<HashMap<String, (Instant, Instant)>>,
     /// `committed` events that are to be followed.
     committed: Mutex<Vec<Event>>,
     /// Pushes that the Git host refused: what was pushed, when, and what it said (GIT-10).
     rejected: Mutex<HashMap<String, (u64, Instant, String)>>,
+}
+
+/// What is counted of one image.
+#[derive(Clone, Copy)]
+struct Standing {
+    state: State,
+    held: Option<&'static str>,
+    behind: usize,
 }
 
 impl Books {
@@ -58,6 +74,7 @@ impl Books {
     /// An Application is gone, or not governed; `problems` is why, if somebody wanted it to be.
     pub fn forget(&self, key: &AppKey, problems: Vec<Problem>) {
         self.states.lock().unwrap_or_else(|e| e.into_inner()).remove(key);
+        self.world.claims.lock().unwrap_or_else(|e| e.into_inner()).remove(key);
         self.world.board.problems(&format!("images {key}"), problems);
         self.show();
     }
@@ -70,21 +87,37 @@ impl Books {
     fn show(&self) {
         let states = self.states.lock().unwrap_or_else(|e| e.into_inner());
         let mut by_state: BTreeMap<&'static str, usize> = BTreeMap::new();
-        for state in states.values().flatten() {
-            *by_state.entry(state.word()).or_default() += 1;
+        let mut held: BTreeMap<&'static str, usize> = BTreeMap::new();
+        let mut behind: BTreeMap<String, usize> = BTreeMap::new();
+        for (key, images) in states.iter() {
+            let key = if self.world.settings.metrics_by_application { key.to_string() } else { String::new() };
+            *behind.entry(key).or_default() += images.iter().map(|image| image.behind).sum::<usize>();
+            for image in images {
+                *by_state.entry(image.state.word()).or_default() += 1;
+                if let Some(reason) = image.held {
+                    *held.entry(reason).or_default() += 1;
+                }
+            }
         }
         let (applications, images) = (states.len(), states.values().map(Vec::len).sum());
         self.world.board.update(|status| {
             status.applications = applications;
             status.images = images;
             status.images_by_state = by_state;
+            status.held_by_reason = held;
+            status.versions_behind = behind;
         });
     }
 
     fn note_states(&self, round: &Round) {
         let mut states = self.states.lock().unwrap_or_else(|e| e.into_inner());
         for looked in &round.looked {
-            states.insert(looked.app.key.clone(), looked.survey.images.iter().map(|image| image.state).collect());
+            let standing = looked.survey.images.iter().map(|image| Standing {
+                state: image.state,
+                held: image.decision.as_ref().and_then(|d| d.held.as_ref()).map(|held| held.reason.word()),
+                behind: image.behind(),
+            });
+            states.insert(looked.app.key.clone(), standing.collect());
         }
     }
 
@@ -129,12 +162,20 @@ fn branch_key(planned: &Planned) -> String {
 fn print_of(planned: &Planned) -> u64 {
     use std::hash::{DefaultHasher, Hash, Hasher};
     let mut hasher = DefaultHasher::new();
+    planned.remote.access().hash(&mut hasher);
     for unit in &planned.plan.units {
         unit.app.key.hash(&mut hasher);
         unit.target.hash(&mut hasher);
+        let settings = unit.app.annotations.iter();
+        settings.filter(|(key, _)| is_setting(key)).for_each(|entry| entry.hash(&mut hasher));
         unit.changes.iter().for_each(|change| change.new_text().hash(&mut hasher));
     }
     hasher.finish()
+}
+
+/// Whether an annotation is a setting of the image half.
+fn is_setting(key: &str) -> bool {
+    key.starts_with("argocd-image-updater.argoproj.io/") || key.starts_with("lynceus.dev/")
 }
 
 /// What was announced and never recorded, before a crash or because an answer was lost, is settled before anything else
@@ -155,13 +196,13 @@ async fn settle_open(world: &World, books: &Books, round: &Round) {
 }
 
 /// Finishes a round; gives the number of images that failed or were refused.
-pub async fn settle(world: &World, books: &Books, round: Round) -> usize {
+pub async fn settle(world: &World, books: &Books, mut round: Round) -> usize {
     books.note_states(&round);
     let mut troubles: Vec<Pending> = Vec::new();
     for looked in &round.looked {
         troubles.extend(looked.survey.images.iter().filter_map(|image| announce::of_image(&looked.app, image)));
     }
-    announce::found(world, &round).await;
+    announce::found(world, &mut round).await;
     let considered: usize = round.looked.iter().map(|looked| looked.survey.images.len()).sum();
     let applications = round.looked.len();
     let mut updated = 0;
@@ -232,14 +273,27 @@ fn show_problems(world: &World, round: &Round, troubles: &[Pending]) {
 async fn push_all<'a>(world: &World, books: &Books, plans: &'a [Planned]) -> Vec<(&'a Planned, committer::Committed)> {
     // One remote, one writer at a time: plans of one round share their remote as a rule.
     let mut results = Vec::new();
+    let mut waiting: BTreeMap<&str, usize> = BTreeMap::new();
     for planned in plans {
+        *waiting.entry(planned.remote.shown()).or_default() += planned.plan.units.len();
+    }
+    waiting.iter().for_each(|(remote, changes)| world.metrics.queued(remote, *changes));
+    for planned in plans {
+        let remote = planned.remote.shown();
+        let mut done = || {
+            let left = waiting.entry(remote).or_default();
+            *left = left.saturating_sub(planned.plan.units.len());
+            world.metrics.queued(remote, *left);
+        };
         if let Some(text) = books.still_rejected(planned) {
             let outcomes = vec![Outcome::Refused("git-rejected", text); planned.plan.units.len()];
             results.push((planned, committer::Committed { outcomes, events: Vec::new() }));
+            done();
             continue;
         }
         let result = committer::commit(world, &planned.remote, &planned.plan).await;
         books.note_rejection(planned, &result.outcomes);
+        done();
         results.push((planned, result));
     }
     results
@@ -260,20 +314,34 @@ async fn landed(world: &World, books: &Books, events: &[Event], looked: &[Looked
             commit = event.place.as_ref().map(|p| p.commit.as_str()).unwrap_or_default(),
             "committed"
         );
+        if let Some(first) = event.first_seen {
+            world.metrics.committed_after(event.at.duration_since(first).try_into().unwrap_or_default());
+        }
     }
     show_pushes(world, events);
     books.committed.lock().unwrap_or_else(|e| e.into_inner()).extend(events.iter().cloned());
     let Some(cluster) = world.cluster.as_ref().filter(|_| !world.offline()) else { return };
-    let mut by_app: BTreeMap<AppKey, Vec<Event>> = BTreeMap::new();
-    for event in events {
-        by_app.entry(event.app.clone()).or_default().push(event.clone());
-    }
-    let told = by_app.into_iter().filter_map(|(key, own)| {
-        let looked = looked.iter().find(|looked| looked.app.key == key)?;
-        let (cluster, app, refresh) = (cluster.clone(), looked.app.clone(), refresh_of(looked));
-        Some(tell(cluster, app, own, refresh, world.settings.kube_events).boxed())
+    let told = writes(events).into_iter().map(|own| {
+        let looked = looked.iter().find(|looked| looked.app.key == own[0].app);
+        let refresh = looked.and_then(|looked| refresh_of(looked, &own));
+        let version = looked.map(|looked| looked.app.resource_version.clone()).unwrap_or_default();
+        tell(cluster.clone(), own, version, refresh, world.settings.kube_events).boxed()
     });
-    let told: Vec<_> = told.collect();
+    told_all(world, told.collect()).await;
+}
+
+/// Events by the write they belong to: what one commit or patch did to one Application is one Kubernetes Event,
+/// whenever and however often it is told.
+fn writes(events: &[Event]) -> Vec<Vec<Event>> {
+    let mut writes: BTreeMap<(&AppKey, Timestamp, &str), Vec<Event>> = BTreeMap::new();
+    for event in events {
+        let commit = event.place.as_ref().map_or("", |place| place.commit.as_str());
+        writes.entry((&event.app, event.at, commit)).or_default().push(event.clone());
+    }
+    writes.into_values().collect()
+}
+
+async fn told_all(world: &World, told: Vec<BoxFuture<'_, Option<String>>>) {
     let denied: Vec<Option<String>> = futures::stream::iter(told).buffer_unordered(AT_ONCE).collect().await;
     let denied: Vec<String> = denied.into_iter().flatten().collect();
     // One notice, no error: the push stands whatever becomes of this (GIT-14).
@@ -281,37 +349,90 @@ async fn landed(world: &World, books: &Books, events: &[Event], looked: &[Looked
     world.board.problems("refresh", notice.into_iter().collect());
 }
 
+/// Records the Kubernetes Events of what was written just before this process began: whoever wrote it may have died
+/// before it told. Those that are there already stay single, because their names follow from what they tell (INV-1).
+pub(super) async fn tell_again(world: &World) {
+    let (Some(cluster), Some(store)) = (&world.cluster, &world.store) else { return };
+    if world.offline() || world.settings.dry_run || !world.settings.kube_events {
+        return;
+    }
+    let Ok(mut events) = store.history(None, TOLD_AGAIN).await else { return };
+    let now = Timestamp::now();
+    events.retain(|event| event.kind == Kind::Committed && now.duration_since(event.at) < TELL_AGAIN);
+    // The journal gives the newest first.
+    events.reverse();
+    let told = writes(&events).into_iter().map(|own| tell(cluster.clone(), own, String::new(), None, true).boxed());
+    told_all(world, told.collect()).await;
+}
+
 /// Asks Argo CD to look at an Application again and records a Kubernetes Event; what was denied, if anything.
 async fn tell(
     cluster: Cluster,
-    app: Arc<Application>,
     events: Vec<Event>,
+    version: String,
     refresh: Option<Refresh>,
     record: bool,
 ) -> Option<String> {
     let mut denied = None;
+    let app = &events[0].app;
     if let Some(refresh) = refresh
-        && let Err(error) = cluster.refresh(&app.key, refresh).await
+        && let Err(error) = cluster.refresh(app, refresh).await
     {
         denied = Some(error.to_string());
     }
-    let message = format!("Successfully updated application '{}'", app.key.name);
-    if record && let Err(error) = cluster.note(&note(&app, &events, &message)).await {
+    let message = format!("Successfully updated application '{}'", app.name);
+    if record && let Err(error) = cluster.note(&note(&events, &version, &message)).await {
         denied = Some(error.to_string());
     }
     denied
 }
 
-fn refresh_of(looked: &Looked) -> Option<Refresh> {
-    match looked.settings.refresh {
-        Asked::Off => None,
-        _ if looked.app.hydrated => Some(Refresh::Hydrate),
-        Asked::Normal => Some(Refresh::Normal),
-        Asked::Hard => Some(Refresh::Hard),
+/// A Warning Event on the Application for what failed or was refused.
+pub(super) async fn warn(world: &World, app: &Application, event: &Event) {
+    let Some(cluster) = world.cluster.as_ref().filter(|_| !world.offline() && world.settings.kube_events) else {
+        return;
+    };
+    let reason = if event.kind == Kind::Refused { "ImageUpdateRefused" } else { "ImageUpdateFailed" };
+    let more = if event.count > 1 { format!(" ({} images)", event.count) } else { String::new() };
+    let message = format!("{}: {}{more}", event.reason, event.message);
+    let note = Note {
+        app: &event.app,
+        uid: &app.uid,
+        version: &app.resource_version,
+        id: &event.id,
+        kind: NoteKind::Warning,
+        reason,
+        message: &message,
+        annotations: BTreeMap::new(),
+        at: event.at,
+    };
+    if let Err(error) = cluster.note(&note).await {
+        tracing::debug!(application = %event.app, "no Event was recorded: {error}");
     }
 }
 
-fn note<'a>(app: &'a Application, events: &'a [Event], message: &'a str) -> Note<'a> {
+fn refresh_of(looked: &Looked, events: &[Event]) -> Option<Refresh> {
+    let asked = match looked.settings.refresh {
+        Asked::Off => return None,
+        _ if looked.app.hydrated => Refresh::Hydrate,
+        Asked::Normal => Refresh::Normal,
+        Asked::Hard => Refresh::Hard,
+    };
+    let patched = |event: &Event| event.place.as_ref().is_some_and(|place| place.method == "argocd");
+    let seen = events.iter().any(|event| !patched(event) && tracks(looked, event));
+    seen.then_some(asked)
+}
+
+/// Whether the Application follows the branch that was pushed: a push branch is read by nobody until it is merged.
+fn tracks(looked: &Looked, event: &Event) -> bool {
+    let pushes_elsewhere = looked.settings.git_branch.as_ref().is_some_and(|setting| setting.push.is_some());
+    let Some(place) = event.place.as_ref().filter(|_| pushes_elsewhere) else { return true };
+    let url = normalise_repo_url(&place.repository);
+    let named = |revision: &str| revision.strip_prefix("refs/heads/").unwrap_or(revision) == place.branch;
+    looked.app.sources.iter().any(|s| normalise_repo_url(&s.repo_url) == url && named(&s.target_revision))
+}
+
+fn note<'a>(events: &'a [Event], version: &'a str, message: &'a str) -> Note<'a> {
     let mut annotations = BTreeMap::new();
     for (n, event) in events.iter().enumerate() {
         let name = event
@@ -329,15 +450,16 @@ fn note<'a>(app: &'a Application, events: &'a [Event], message: &'a str) -> Note
         }
     }
     Note {
-        app: &app.key,
-        uid: &app.uid,
-        version: &app.resource_version,
+        app: &events[0].app,
+        // Manifests have no uid; then it is the key, which is none.
+        uid: Some(events[0].app_uid.as_str()).filter(|uid| !uid.contains('/')).unwrap_or_default(),
+        version,
         id: events.first().map_or("", |event| event.id.as_str()),
         kind: NoteKind::Normal,
         reason: "ImagesUpdated",
         message,
         annotations,
-        at: Timestamp::now(),
+        at: events[0].at,
     }
 }
 

@@ -3,10 +3,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Instant;
 
 use futures::{FutureExt, StreamExt};
 
 use super::credentials;
+use super::parents;
 use super::poller::{self, Answer, Ask};
 use super::world::World;
 use crate::adapters::git::Remote;
@@ -15,6 +17,9 @@ use crate::core::application::Application;
 use crate::core::application::source::normalise_repo_url;
 use crate::core::image::ImageRef;
 use crate::core::problem::Problem;
+use crate::core::update::claims;
+use crate::core::update::decision::Reverted;
+use crate::core::update::parent::Parent;
 use crate::core::update::plan::Plan;
 use crate::core::update::survey::{Inputs, RemoteView, Remotes, SharedTree, Survey, Trouble, Want, survey};
 use crate::core::update::{AppSettings, Method};
@@ -63,20 +68,31 @@ type RemoteKey = (String, String);
 pub async fn look(world: &World, apps: &[Arc<Application>]) -> Round {
     let mut round = Round::default();
     let mut governed = Vec::new();
-    for app in apps {
+    // Whoever asks: only what this half governs is looked at (TEN-1).
+    for app in apps.iter().filter(|app| world.governs(&app.key)) {
         let (settings, problems) = annotations::settings(app);
         if !problems.is_empty() {
             round.problems.insert(app.key.to_string(), problems);
         }
         governed.extend(settings.map(|settings| (app.clone(), settings)));
     }
-    let (answers, remotes) = tokio::join!(ask_registries(world, &governed), ask_remotes(world, &governed));
+    let (answers, remotes, parents) =
+        tokio::join!(ask_registries(world, &governed), ask_remotes(world, &governed), parents::find(world, &governed));
+    let holds = parents::put_back(world, &governed, &parents).await;
     let Asked { by_app, by_key } = remotes;
     let mut inputs: Vec<Input> = governed
         .into_iter()
         .zip(answers)
         .zip(by_app)
-        .map(|(((app, settings), candidates), remotes)| Input { app, settings, candidates, remotes })
+        .zip(parents.into_iter().zip(holds))
+        .map(|((((app, settings), candidates), remotes), (parent, reverted))| Input {
+            app,
+            settings,
+            candidates,
+            remotes,
+            parent,
+            reverted,
+        })
         .collect();
     let mut views = Views { by_key };
     let mut surveys: Vec<Option<Survey>> = inputs.iter().map(|_| None).collect();
@@ -92,6 +108,8 @@ pub async fn look(world: &World, apps: &[Arc<Application>]) -> Round {
             surveys[index] = Some(done);
         }
     }
+    hold_back(world, &mut inputs, &views, &mut surveys).await;
+    collide(world, &inputs, &mut surveys);
     for (input, survey) in inputs.into_iter().zip(surveys) {
         let Some(survey) = survey else { continue };
         round.plan(&survey, &input, &views);
@@ -118,6 +136,62 @@ struct Input {
     candidates: Vec<Answer>,
     /// By normalised URL: which remote, or why none.
     remotes: BTreeMap<String, Result<RemoteKey, Trouble>>,
+    /// Who manages the Application (ARG-8).
+    parent: Option<Parent>,
+    /// What that parent put back.
+    reverted: BTreeMap<usize, Reverted>,
+}
+
+/// What a parent has just put back is held instead of written again. The Application is read once more for that: the
+/// version at hand may be older than our own write.
+async fn hold_back(world: &World, inputs: &mut [Input], views: &Views, surveys: &mut [Option<Survey>]) {
+    for index in 0..inputs.len() {
+        let (Some(parent), Some(survey)) = (inputs[index].parent.clone(), surveys[index].clone()) else { continue };
+        parents::outrun(world, &inputs[index].app, &survey, &inputs[index].reverted).await;
+        if parents::notice(world, &inputs[index].app, &parent, &survey).await.is_empty() {
+            continue;
+        }
+        let Some(cluster) = &world.cluster else { continue };
+        match cluster.application(&inputs[index].app.key).await {
+            Ok(Some(app)) => inputs[index].app = Arc::new(app),
+            Ok(None) | Err(_) => continue,
+        }
+        for (at, done) in survey_all(world, inputs, views, vec![index]).await {
+            surveys[at] = Some(done);
+        }
+        let Some(survey) = &surveys[index] else { continue };
+        let held = parents::notice(world, &inputs[index].app, &parent, survey).await;
+        parents::remember(world, &inputs[index].app, &parent, survey, &held).await;
+        inputs[index].reverted.extend(held);
+        for (at, done) in survey_all(world, inputs, views, vec![index]).await {
+            surveys[at] = Some(done);
+        }
+    }
+}
+
+/// Images of any Applications that want different values at one place are not written (OWN-6). What those want that
+/// are not looked at now is known from when they were.
+fn collide(world: &World, inputs: &[Input], surveys: &mut [Option<Survey>]) {
+    let mut known = world.claims.lock().unwrap_or_else(|e| e.into_inner());
+    let mut all = Vec::new();
+    for (input, survey) in inputs.iter().zip(surveys.iter()) {
+        let own = survey.as_ref().map(|survey| survey.claims.clone()).unwrap_or_default();
+        all.extend(own.clone());
+        known.insert(input.app.key.clone(), own);
+    }
+    let looked: BTreeSet<_> = inputs.iter().map(|input| &input.app.key).collect();
+    all.extend(known.iter().filter(|(key, _)| !looked.contains(key)).flat_map(|(_, claims)| claims.clone()));
+    let met = claims::meet(&all);
+    for (input, survey) in inputs.iter().zip(surveys) {
+        let own: BTreeMap<usize, String> = met
+            .iter()
+            .filter(|(at, _)| all[**at].app == input.app.key)
+            .map(|(at, text)| (all[*at].image, text.clone()))
+            .collect();
+        if let Some(survey) = survey.as_mut().filter(|_| !own.is_empty()) {
+            claims::refuse(survey, &own);
+        }
+    }
 }
 
 fn is_open(survey: &Option<Survey>) -> bool {
@@ -261,7 +335,9 @@ fn repositories(app: &Application, settings: &AppSettings) -> Vec<(String, Strin
 
 async fn view(world: &World, remote: &Remote, revisions: &BTreeSet<String>) -> Result<RemoteView, Trouble> {
     let trouble = |e: crate::adapters::git::Error| Trouble { kind: e.kind(), text: e.to_string() };
+    let started = Instant::now();
     let advertised = world.git.advertise(remote).await.map_err(trouble)?;
+    world.metrics.git("advertise", remote.shown(), started.elapsed());
     let mut view = RemoteView {
         default: advertised.default.clone(),
         branches: advertised.branches.keys().cloned().collect(),
@@ -274,7 +350,9 @@ async fn view(world: &World, remote: &Remote, revisions: &BTreeSet<String>) -> R
             continue;
         }
         if let Some(id) = advertised.branches.get(&branch) {
+            let started = Instant::now();
             let tip = world.git.tip(remote, &branch, *id).await.map_err(trouble)?;
+            world.metrics.git("fetch", remote.shown(), started.elapsed());
             view.trees.insert(branch, Arc::new(tip) as SharedTree);
         }
     }
@@ -315,6 +393,8 @@ async fn survey_all(world: &World, inputs: &[Input], views: &Views, which: Vec<u
                 argocd_namespace: &settings.argocd_namespace,
                 offline,
                 allow_downgrade: settings.allow_downgrade,
+                parent: input.parent.as_ref(),
+                reverted: &input.reverted,
             };
             (index, survey(&inputs))
         };

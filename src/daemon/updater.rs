@@ -92,6 +92,7 @@ impl Updater {
             _ = stop.cancelled() => return,
             () = self.world.secrets.known(&self.world.board) => {}
         }
+        aftermath::tell_again(&self.world).await;
         let mut updaters = self.world.updaters.subscribe();
         loop {
             if self.running.is_empty() {

@@ -2,7 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
-use std::sync::{Arc, RwLock};
+use std::sync::{Arc, Mutex, RwLock};
+use std::time::Instant;
 
 use futures::StreamExt;
 use tokio::sync::watch;
@@ -21,6 +22,7 @@ use crate::config::settings::{NativeAnnotations, Settings, Source};
 use crate::core::application::AppKey;
 use crate::core::problem::Problem;
 use crate::core::template::{Functions, Template};
+use crate::core::update::claims::Claim;
 
 /// The Secrets with access to repositories were read, or cannot be.
 const SECRETS_KNOWN: &str = "repository secrets";
@@ -54,6 +56,10 @@ pub struct World {
     pub tally: Arc<Tally>,
     /// The commit message's template, if one is configured and good.
     pub template: Arc<RwLock<Option<Arc<Template>>>>,
+    /// What every Application that was looked at wants where (OWN-6).
+    pub claims: Arc<Mutex<BTreeMap<AppKey, Vec<Claim>>>>,
+    /// The label by which Argo CD marks what an Application manages, and when it was asked for.
+    pub instance_label: Arc<Mutex<Option<(Instant, String)>>>,
 }
 
 impl World {

@@ -29,8 +29,10 @@ pub enum Named {
 pub struct Parent {
     /// As people name it: `Application argocd/apps`.
     pub name: String,
-    /// What it is, where it is an Application.
+    /// What it is, where it is an Application that could be read.
     pub app: Option<std::sync::Arc<Application>>,
+    /// It could not be read now: what it is like, and whether it has changed, is not known.
+    pub unread: bool,
 }
 
 /// Who manages an Application, the surest sign first: its owner, the tracking annotation, the instance label.
@@ -84,7 +86,10 @@ pub fn edited_field(app: &Application, route: &Route) -> String {
 pub fn warning(app: &Application, parent: &Parent, fields: &[String]) -> Problem {
     let (text, hint) = match &parent.app {
         None => (
-            format!("{} generates this Application and may put the old value back", parent.name),
+            match parent.unread {
+                true => format!("{} manages this Application and may put the old value back", parent.name),
+                false => format!("{} generates this Application and may put the old value back", parent.name),
+            },
             "write to Git instead (write-back-method: git), or let its ignoreApplicationDifferences name the field"
                 .to_owned(),
         ),
@@ -233,7 +238,7 @@ mod tests {
         let object = json!({"metadata": {"name": "apps", "namespace": "argocd"},
             "spec": {"syncPolicy": {"automated": automated}, "ignoreDifferences": ignored}});
         let app = Application::decode(&object.to_string()).unwrap();
-        Parent { name: app.label(), app: Some(Arc::new(app)) }
+        Parent { name: app.label(), app: Some(Arc::new(app)), unread: false }
     }
 
     #[test]
@@ -271,7 +276,7 @@ mod tests {
             assert_eq!(problem.text.contains("will put back"), strong, "{automated} {ignored}: {problem}");
             assert_eq!(problem.hint.contains("ignoreDifferences"), strong, "{problem}");
         }
-        let set = Parent { name: "ApplicationSet all".to_owned(), app: None };
+        let set = Parent { name: "ApplicationSet all".to_owned(), app: None, unread: false };
         assert!(warning(&child, &set, &[field]).text.contains("ApplicationSet all generates"));
         assert!(covers(&steps_of_jq(".spec.sources[].helm.parameters"), "/spec/sources/1/helm/parameters"));
     }

@@ -69,7 +69,9 @@ pub fn committed(app: &Application, about: &Change, changes: &[Change], place: P
 
 /// `synced`, `healthy` or `degraded` at a revision, following a committed event.
 pub fn follows(committed: &Event, kind: Kind, revision: &str, message: String, at: Timestamp) -> Event {
-    let commit = committed.place.as_ref().map(|place| place.commit.as_str()).unwrap_or_default();
+    // A patch has no commit: what it is followed by is told apart by its own id.
+    let commit = committed.place.as_ref().map(|place| place.commit.as_str()).filter(|commit| !commit.is_empty());
+    let commit = commit.unwrap_or(&committed.id);
     let subject = if committed.alias.is_empty() {
         committed.image.clone()
     } else {

@@ -127,6 +127,22 @@ pub struct ImageReport {
     pub ineffective: Option<String>,
 }
 
+impl ImageReport {
+    /// How many of the tags that it may take rank above the one in use.
+    pub fn behind(&self) -> usize {
+        let (Some(choice), Some(decision)) = (&self.choice, &self.decision) else { return 0 };
+        let tag = decision.old.split('@').next().unwrap_or_default();
+        if tag.is_empty() {
+            return 0;
+        }
+        let takes = || choice.verdicts.iter().filter(|v| matches!(v.standing.word(), "chosen" | "accepted"));
+        // Verdicts come highest rank first; a tag that is not taken any more has its place by its name.
+        takes()
+            .position(|verdict| verdict.tag == tag)
+            .unwrap_or_else(|| takes().filter(|v| self.image.selection.compare_names(&v.tag, tag).is_gt()).count())
+    }
+}
+
 /// A unit with the branch it goes to.
 #[derive(Clone, Debug)]
 pub struct Routed {
