@@ -20,7 +20,7 @@ use crate::core::application::source::normalise_repo_url;
 use crate::core::application::{AppKey, Application};
 use crate::core::event::{Event, Kind};
 use crate::core::problem::Problem;
-use crate::core::update::decision::State;
+use crate::core::update::decision::{Change, State};
 use crate::core::update::{Method, Refresh as Asked};
 
 /// Pushes and refreshes that run at the same time.
@@ -121,6 +121,20 @@ impl Books {
         }
     }
 
+    /// What became of changes: the images are in that state from now on.
+    fn note_outcome(&self, key: &AppKey, changes: &[Change], looked: &[Looked], state: State) {
+        let Some(looked) = looked.iter().find(|looked| looked.app.key == *key) else { return };
+        let mut states = self.states.lock().unwrap_or_else(|e| e.into_inner());
+        let Some(standing) = states.get_mut(key) else { return };
+        for (report, standing) in looked.survey.images.iter().zip(standing) {
+            let own = report.image.image.with_tag(None, None);
+            if changes.iter().any(|change| change.new.with_tag(None, None) == own) {
+                standing.state = state;
+                standing.behind = if state == State::UpToDate { 0 } else { standing.behind };
+            }
+        }
+    }
+
     /// A push that was refused is tried again after an hour, or when it is another one (GIT-10).
     fn still_rejected(&self, planned: &Planned) -> Option<String> {
         let rejected = self.rejected.lock().unwrap_or_else(|e| e.into_inner());
@@ -214,16 +228,34 @@ pub async fn settle(world: &World, books: &Books, mut round: Round) -> usize {
             errors +=
                 result.outcomes.iter().filter(|o| matches!(o, Outcome::Refused(..) | Outcome::Failed(..))).count();
             troubles.extend(announce::of_push(planned, &result.outcomes));
+            for (unit, outcome) in planned.plan.units.iter().zip(&result.outcomes) {
+                books.note_outcome(
+                    &unit.app.key,
+                    &unit.changes,
+                    &round.looked,
+                    match outcome {
+                        Outcome::Committed(_) | Outcome::AlreadySo => State::UpToDate,
+                        Outcome::Refused(..) => State::Refused,
+                        Outcome::Failed(..) => State::Failed,
+                    },
+                );
+            }
             landed(world, books, &result.events, &round.looked).await;
         }
         for looked in round.looked.iter().filter(|looked| !looked.survey.parameters.is_empty()) {
             match patcher::patch(world, looked).await {
                 Ok(events) => {
                     updated += usize::from(!events.is_empty());
+                    for parameters in &looked.survey.parameters {
+                        books.note_outcome(&looked.app.key, &parameters.changes, &round.looked, State::UpToDate);
+                    }
                     landed(world, books, &events, &round.looked).await;
                 }
                 Err(trouble) => {
                     errors += 1;
+                    for parameters in &looked.survey.parameters {
+                        books.note_outcome(&looked.app.key, &parameters.changes, &round.looked, State::Failed);
+                    }
                     troubles.push(announce::of_patch(looked, trouble));
                 }
             }

@@ -123,8 +123,12 @@ pub(super) struct Pending {
 pub(super) fn of_image(app: &Arc<Application>, image: &ImageReport) -> Option<Pending> {
     let trouble = image.trouble.clone()?;
     let kind = if image.state == State::Refused { Kind::Refused } else { Kind::Failed };
-    let old = image.decision.as_ref().map(|d| d.old.clone()).unwrap_or_default();
-    let change = held_change(image, image.image.image.tag.as_deref().unwrap_or_default(), &old);
+    let decision = image.decision.as_ref();
+    // What was to be written, if it came so far; else the candidate.
+    let candidate = image.choice.as_ref().and_then(|choice| choice.chosen.as_ref()).map(|chosen| chosen.tag.as_str());
+    let old = decision.map(|d| d.old.as_str()).unwrap_or_default();
+    let change = decision.and_then(|d| d.change.clone());
+    let change = change.unwrap_or_else(|| held_change(image, candidate.unwrap_or_default(), old));
     Some(Pending { app: app.clone(), change, kind, trouble })
 }
 

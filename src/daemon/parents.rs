@@ -68,6 +68,12 @@ pub(super) async fn find(world: &World, governed: &[(Arc<Application>, AppSettin
 }
 
 async fn application(world: &World, key: &AppKey) -> Option<Parent> {
+    // What is watched need not be asked for.
+    let known = world.applications.by_key(key);
+    let complete = world.watches(&key.namespace) && world.board.status().ready.contains("applications");
+    if known.is_some() || complete {
+        return known.map(|app| Parent { name: app.label(), app: Some(app), unread: false });
+    }
     let read = world.cluster.as_ref()?.application(key).await;
     match read {
         Ok(app) => app.map(|app| Parent { name: app.label(), app: Some(Arc::new(app)), unread: false }),

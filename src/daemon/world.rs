@@ -12,7 +12,9 @@ use tokio_util::sync::CancellationToken;
 use super::delivery::Tally;
 use super::metrics::Metrics;
 use super::notifier::Projects;
+use super::poller::memory::Polls;
 use super::status::Board;
+use super::watcher::Applications;
 use crate::adapters::cluster::{Cluster, DocumentEvent, Namespaces, SecretObject};
 use crate::adapters::git::Git;
 use crate::adapters::http::Http;
@@ -60,9 +62,39 @@ pub struct World {
     pub claims: Arc<Mutex<BTreeMap<AppKey, Vec<Claim>>>>,
     /// The label by which Argo CD marks what an Application manages, and when it was asked for.
     pub instance_label: Arc<Mutex<Option<(Instant, String)>>>,
+    /// Every Application that is watched; empty for commands that look once.
+    pub applications: Applications,
+    /// What is remembered of polls between rounds.
+    pub polls: Arc<Polls>,
+    /// What an earlier run left, for commands that only explain; nothing is written from it (REG-12).
+    pub past: Option<Store>,
 }
 
 impl World {
+    /// A world without cluster, Secrets and store, where nothing has happened yet.
+    pub fn new(settings: Settings, registries: Registries, git: Git, http: Http) -> World {
+        World {
+            settings: Arc::new(settings),
+            registries,
+            git,
+            cluster: None,
+            secrets: Secrets::None,
+            projects: Arc::default(),
+            store: None,
+            metrics: Arc::default(),
+            board: Board::default(),
+            updaters: Arc::new(watch::channel(None).0),
+            http,
+            tally: Arc::default(),
+            template: Arc::default(),
+            polls: Arc::default(),
+            past: None,
+            claims: Arc::default(),
+            instance_label: Arc::default(),
+            applications: Applications::default(),
+        }
+    }
+
     /// No cluster is the source of Applications: manifests are.
     pub fn offline(&self) -> bool {
         self.settings.source != Source::Cluster
@@ -81,13 +113,7 @@ impl World {
         if self.offline() {
             return settings.native_annotations != NativeAnnotations::False;
         }
-        let watched = match Namespaces::parse(&settings.watch_namespaces, &settings.argocd_namespace) {
-            Ok(Namespaces::All) => true,
-            Ok(Namespaces::Own(own)) => key.namespace == own,
-            Ok(Namespaces::List(names)) => names.contains(&key.namespace),
-            Err(_) => false,
-        };
-        watched
+        self.watches(&key.namespace)
             && match settings.native_annotations {
                 NativeAnnotations::True => true,
                 NativeAnnotations::False => false,
@@ -95,6 +121,17 @@ impl World {
                     self.updaters.borrow().as_ref().is_none_or(|held| !held.contains(&key.namespace))
                 }
             }
+    }
+
+    /// Whether the Applications of a namespace are watched (SRC-2).
+    pub fn watches(&self, namespace: &str) -> bool {
+        let settings = &self.settings;
+        match Namespaces::parse(&settings.watch_namespaces, &settings.argocd_namespace) {
+            Ok(Namespaces::All) => true,
+            Ok(Namespaces::Own(own)) => namespace == own,
+            Ok(Namespaces::List(names)) => names.iter().any(|name| name == namespace),
+            Err(_) => false,
+        }
     }
 
     /// Follows ImageUpdater objects until the token is cancelled; with `once` only until all are known.

@@ -6,6 +6,7 @@ mod kill;
 mod methods;
 mod offline;
 mod parents;
+mod registries;
 mod shared;
 mod stage;
 mod tenants;
