@@ -7,9 +7,10 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::aftermath::{self, Books};
+use super::aftermath::Books;
 use super::committer::Outcome;
 use super::round::{Looked, Planned, Round};
+use super::telling;
 use super::world::World;
 use crate::core::application::Application;
 use crate::core::event::{Earlier, Event, Kind, MOST_NAMED};
@@ -173,7 +174,7 @@ pub(super) async fn troubles(world: &World, books: &Books, pending: Vec<Pending>
         }
         let event = cause.event.clone();
         if store.append(vec![event.clone()]).await.is_ok() {
-            aftermath::warn(world, &cause.app, &event).await;
+            telling::warn(world, &cause.app, &event).await;
             let value = super::follower::encode(&event);
             if let Err(error) = store.set_text(&key, &value).await {
                 tracing::warn!("a failure may be announced again: {error}");

@@ -42,6 +42,7 @@ pub mod round;
 pub mod rules;
 mod sharing;
 pub mod status;
+mod telling;
 pub mod trust;
 pub mod undefined;
 pub mod updater;

@@ -113,14 +113,23 @@ fn named_key(app: &Application, alias: &str, image: &str) -> String {
     format!("{PUT_BACK}{}|{alias}|{image}", crate::core::update::report::uid(app))
 }
 
+/// The holds of one Application, by the position of the image.
+#[derive(Clone, Default)]
+pub(super) struct Holds {
+    /// What a parent put back.
+    pub(super) held: BTreeMap<usize, Reverted>,
+    /// When a hold ended: what was written before says nothing any more.
+    pub(super) released: BTreeMap<usize, Timestamp>,
+}
+
 /// What the parents of these Applications put back and nothing has changed since, by the position of the image. What
 /// has changed ends a hold.
 pub(super) async fn put_back(
     world: &World,
     governed: &[(Arc<Application>, AppSettings)],
     parents: &[Option<Parent>],
-) -> Vec<BTreeMap<usize, Reverted>> {
-    let mut holds: Vec<BTreeMap<usize, Reverted>> = vec![BTreeMap::new(); governed.len()];
+) -> Vec<Holds> {
+    let mut holds: Vec<Holds> = vec![Holds::default(); governed.len()];
     let Some(store) = world.store.as_ref().filter(|_| parents.iter().any(Option::is_some)) else { return holds };
     let texts = match store.texts(PUT_BACK).await {
         Ok(texts) => texts,
@@ -129,6 +138,7 @@ pub(super) async fn put_back(
             return holds;
         }
     };
+    let now = Timestamp::now();
     for (((app, settings), parent), holds) in governed.iter().zip(parents).zip(&mut holds) {
         let Some(parent) = parent else { continue };
         let print = parent::fingerprint(app, parent);
@@ -138,8 +148,16 @@ pub(super) async fn put_back(
             // What cannot be read now may have changed or not: a hold stays until that is known.
             if parent.unread || json["print"] == print.as_str() {
                 let value = json["value"].as_str().unwrap_or_default().to_owned();
-                holds.insert(index, Reverted { value, parent: parent.name.clone() });
-            } else if let Err(error) = store.remove_text(&key).await {
+                holds.held.insert(index, Reverted { value, parent: parent.name.clone() });
+                continue;
+            }
+            // That it was put back before says nothing any more, also if this look has to begin anew.
+            let at = json["released"].as_str().and_then(|at| at.parse().ok()).unwrap_or(now);
+            holds.released.insert(index, at);
+            let released = json!({ "released": at.to_string() }).to_string();
+            if json.get("released").is_none()
+                && let Err(error) = store.set_text(&key, &released).await
+            {
                 tracing::warn!("a hold that has ended stays on record: {error}");
             }
         }
@@ -154,6 +172,7 @@ pub(super) async fn notice(
     app: &Application,
     parent: &Parent,
     survey: &Survey,
+    released: &BTreeMap<usize, Timestamp>,
 ) -> BTreeMap<usize, Reverted> {
     let mut found = BTreeMap::new();
     let Some(store) = world.store.as_ref().filter(|_| !survey.parameters.is_empty()) else { return found };
@@ -168,6 +187,9 @@ pub(super) async fn notice(
                 && event.place.as_ref().is_some_and(|place| place.method == "argocd")
         };
         let Some(last) = history.iter().find(own) else { continue };
+        if released.get(&index).is_some_and(|at| last.at <= *at) {
+            continue;
+        }
         let age = Duration::try_from(now.duration_since(last.at)).unwrap_or_default();
         if report.state == State::UpdateDue && last.new == change.new_text() && age <= within {
             found.insert(index, Reverted { value: last.new.clone(), parent: parent.name.clone() });

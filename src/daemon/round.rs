@@ -18,12 +18,14 @@ use crate::core::application::Application;
 use crate::core::application::source::normalise_repo_url;
 use crate::core::image::ImageRef;
 use crate::core::problem::Problem;
-use crate::core::update::claims;
-use crate::core::update::decision::Reverted;
 use crate::core::update::parent::Parent;
 use crate::core::update::plan::Plan;
 use crate::core::update::survey::{Inputs, RemoteView, Remotes, SharedTree, Survey, Trouble, Want, survey};
 use crate::core::update::{AppSettings, Method};
+
+mod after;
+
+use after::{collide, hold_back};
 
 /// Remotes asked at the same time.
 const AT_ONCE: usize = 8;
@@ -95,13 +97,13 @@ pub async fn look_in(world: &World, apps: &[Arc<Application>], turn: &Turn) -> R
         .zip(answers)
         .zip(by_app)
         .zip(parents.into_iter().zip(holds))
-        .map(|((((app, settings), candidates), remotes), (parent, reverted))| Input {
+        .map(|((((app, settings), candidates), remotes), (parent, holds))| Input {
             app,
             settings,
             candidates,
             remotes,
             parent,
-            reverted,
+            holds,
         })
         .collect();
     let mut views = Views { by_key };
@@ -156,60 +158,8 @@ pub(super) struct Input {
     remotes: BTreeMap<String, Result<RemoteKey, Trouble>>,
     /// Who manages the Application (ARG-8).
     parent: Option<Parent>,
-    /// What that parent put back.
-    reverted: BTreeMap<usize, Reverted>,
-}
-
-/// What a parent has just put back is held instead of written again. The Application is read once more for that: the
-/// version at hand may be older than our own write.
-async fn hold_back(world: &World, inputs: &mut [Input], views: &Views, surveys: &mut [Option<Survey>]) {
-    for index in 0..inputs.len() {
-        let (Some(parent), Some(survey)) = (inputs[index].parent.clone(), surveys[index].clone()) else { continue };
-        parents::outrun(world, &inputs[index].app, &survey, &inputs[index].reverted).await;
-        if parents::notice(world, &inputs[index].app, &parent, &survey).await.is_empty() {
-            continue;
-        }
-        let Some(cluster) = &world.cluster else { continue };
-        match cluster.application(&inputs[index].app.key).await {
-            Ok(Some(app)) => inputs[index].app = Arc::new(app),
-            Ok(None) | Err(_) => continue,
-        }
-        for (at, done) in survey_all(world, inputs, views, vec![index]).await {
-            surveys[at] = Some(done);
-        }
-        let Some(survey) = &surveys[index] else { continue };
-        let held = parents::notice(world, &inputs[index].app, &parent, survey).await;
-        parents::remember(world, &inputs[index].app, &parent, survey, &held).await;
-        inputs[index].reverted.extend(held);
-        for (at, done) in survey_all(world, inputs, views, vec![index]).await {
-            surveys[at] = Some(done);
-        }
-    }
-}
-
-/// Images of any Applications that want different values at one place are not written (OWN-6). What those want that
-/// are not looked at now is known from when they were.
-fn collide(world: &World, inputs: &[Input], surveys: &mut [Option<Survey>]) {
-    let mut known = world.claims.lock().unwrap_or_else(|e| e.into_inner());
-    let mut all = Vec::new();
-    for (input, survey) in inputs.iter().zip(surveys.iter()) {
-        let own = survey.as_ref().map(|survey| survey.claims.clone()).unwrap_or_default();
-        all.extend(own.clone());
-        known.insert(input.app.key.clone(), own);
-    }
-    let looked: BTreeSet<_> = inputs.iter().map(|input| &input.app.key).collect();
-    all.extend(known.iter().filter(|(key, _)| !looked.contains(key)).flat_map(|(_, claims)| claims.clone()));
-    let met = claims::meet(&all);
-    for (input, survey) in inputs.iter().zip(surveys) {
-        let own: BTreeMap<usize, String> = met
-            .iter()
-            .filter(|(at, _)| all[**at].app == input.app.key)
-            .map(|(at, text)| (all[*at].image, text.clone()))
-            .collect();
-        if let Some(survey) = survey.as_mut().filter(|_| !own.is_empty()) {
-            claims::refuse(survey, &own);
-        }
-    }
+    /// What that parent put back, and what it may have again.
+    holds: parents::Holds,
 }
 
 fn is_open(survey: &Option<Survey>) -> bool {
@@ -451,7 +401,7 @@ async fn survey_all(world: &World, inputs: &[Input], views: &Views, which: Vec<u
                 offline,
                 allow_downgrade: settings.allow_downgrade,
                 parent: input.parent.as_ref(),
-                reverted: &input.reverted,
+                reverted: &input.holds.held,
             };
             (index, survey(&inputs))
         };

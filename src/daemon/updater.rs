@@ -16,6 +16,7 @@ use super::follower::Follower;
 use super::poller::Turn;
 use super::round;
 use super::sharing::Sharing;
+use super::telling;
 use super::watcher::{Applications, Seen};
 use super::world::World;
 use crate::config::annotations;
@@ -99,7 +100,7 @@ impl Updater {
             _ = stop.cancelled() => return,
             () = self.world.secrets.known(&self.world.board) => {}
         }
-        aftermath::tell_again(&self.world).await;
+        telling::tell_again(&self.world).await;
         let mut updaters = self.world.updaters.subscribe();
         loop {
             if self.running.is_empty() {

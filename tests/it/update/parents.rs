@@ -37,7 +37,7 @@ async fn put_back(ns: &Ns, tag: &str) {
 async fn arg_8_what_a_parent_puts_back_is_held_over_restarts_until_something_is_newer() {
     let stage = Stage::new().await;
     stage.push("web", &["1.0.0", "1.0.1"]).await;
-    let (ns, house) = stage.installed("parents", "2s").await;
+    let (ns, house) = stage.installed("parents", "5s").await;
     ns.apply_json(json!({
         "apiVersion": ARGO, "kind": "Application", "metadata": { "name": "apps" },
         "spec": {
