@@ -177,9 +177,9 @@ async fn preview(
         .filter(|(_, applied)| matches!(applied, Applied::Changed { .. }))
         .map(|(unit, _)| unit)
         .collect();
-    for (unit, applied) in plan.units.iter().zip(&applied) {
-        match applied {
-            Applied::AlreadySo => {}
+    for (index, (unit, outcome)) in plan.units.iter().zip(&applied).enumerate() {
+        match outcome {
+            Applied::AlreadySo | Applied::Shared(_) => {}
             Applied::Refused(refusal) => refused.extend(unit.changes.iter().map(|change| {
                 json!({
                     "application": unit.app.key.to_string(), "alias": change.new.alias_text(),
@@ -190,6 +190,13 @@ async fn preview(
             Applied::Changed { files, diff, .. } => {
                 let own = [unit];
                 let units: &[&Unit] = if git.commit_per == CommitPer::Push { &changed } else { &own };
+                let whole = git.commit_per == CommitPer::Push;
+                let both = plan.units.iter().zip(&applied);
+                let credited = both.filter(|(_, applied)| match applied {
+                    Applied::Shared(earlier) => whole || *earlier == index,
+                    _ => false,
+                });
+                let credited: Vec<&Unit> = credited.map(|(unit, _)| unit).collect();
                 shown.push(Shown {
                     application: unit.app.key.to_string(),
                     remote: remote.shown().to_owned(),
@@ -197,7 +204,7 @@ async fn preview(
                     file: files.iter().map(|f| f.path.clone()).collect::<Vec<_>>().join(", "),
                     images: unit.changes.iter().map(change_json).collect(),
                     diff: diff.clone(),
-                    message: committer::message(template.as_deref(), units, sign_off),
+                    message: committer::message(template.as_deref(), units, &credited, sign_off),
                 });
             }
         }

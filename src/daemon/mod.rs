@@ -35,13 +35,15 @@ pub mod metrics;
 pub mod notifier;
 pub mod offline;
 mod overview;
-pub mod patcher;
+pub mod parents;
+mod patcher;
 pub mod poller;
 pub mod registries;
 pub mod round;
 pub mod rules;
 mod sharing;
 pub mod status;
+mod telling;
 pub mod trust;
 pub mod undefined;
 pub mod updater;
@@ -131,7 +133,7 @@ pub async fn start(
     if documents.is_some() {
         image_events::begin(&store).await?;
     }
-    let applications = Applications::default();
+    let applications = world.applications.clone();
     let (commands, command_receiver) = mpsc::unbounded_channel();
     let election = election(&world, &store).await?;
     let handle = Handle {

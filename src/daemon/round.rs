@@ -3,11 +3,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Instant;
 
 use futures::{FutureExt, StreamExt};
 
 use super::credentials::{self, SecretsOnce};
 use super::labels;
+use super::parents;
 use super::poller::{self, Answer, Ask, Turn};
 use super::world::World;
 use crate::adapters::git::Remote;
@@ -16,9 +18,14 @@ use crate::core::application::Application;
 use crate::core::application::source::normalise_repo_url;
 use crate::core::image::ImageRef;
 use crate::core::problem::Problem;
+use crate::core::update::parent::Parent;
 use crate::core::update::plan::{Plan, Unit};
 use crate::core::update::survey::{Inputs, RemoteView, Remotes, SharedTree, Survey, Trouble, Want, survey};
 use crate::core::update::{AppSettings, Method};
+
+mod after;
+
+use after::{collide, hold_back};
 
 /// Remotes asked at the same time.
 const AT_ONCE: usize = 8;
@@ -70,21 +77,34 @@ pub async fn look_in(world: &World, apps: &[Arc<Application>], turn: &Turn) -> R
     let secrets = SecretsOnce::default();
     let mut round = Round::default();
     let mut governed = Vec::new();
-    for app in apps {
+    // Whoever asks: only what this half governs is looked at (TEN-1).
+    for app in apps.iter().filter(|app| world.governs(&app.key)) {
         let (settings, problems) = annotations::settings_with(app, &world.settings.defaults);
         if !problems.is_empty() {
             round.problems.insert(app.key.to_string(), problems);
         }
         governed.extend(settings.map(|settings| (app.clone(), settings)));
     }
-    let (answers, remotes) =
-        tokio::join!(ask_registries(world, &secrets, turn, &governed), ask_remotes(world, &governed));
+    let (answers, remotes, parents) = tokio::join!(
+        ask_registries(world, &secrets, turn, &governed),
+        ask_remotes(world, &governed),
+        parents::find(world, &governed)
+    );
+    let holds = parents::put_back(world, &governed, &parents).await;
     let Asked { by_app, by_key } = remotes;
     let mut inputs: Vec<Input> = governed
         .into_iter()
         .zip(answers)
         .zip(by_app)
-        .map(|(((app, settings), candidates), remotes)| Input { app, settings, candidates, remotes })
+        .zip(parents.into_iter().zip(holds))
+        .map(|((((app, settings), candidates), remotes), (parent, holds))| Input {
+            app,
+            settings,
+            candidates,
+            remotes,
+            parent,
+            holds,
+        })
         .collect();
     let mut views = Views { by_key };
     let mut surveys: Vec<Option<Survey>> = inputs.iter().map(|_| None).collect();
@@ -100,6 +120,7 @@ pub async fn look_in(world: &World, apps: &[Arc<Application>], turn: &Turn) -> R
             surveys[index] = Some(done);
         }
     }
+    hold_back(world, &mut inputs, &views, &mut surveys).await;
     if world.commit_template().is_some_and(|template| template.reads("Labels")) {
         let found = labels::look_up(world, &secrets, &inputs, &surveys).await;
         let without = found.withhold(&mut inputs, &surveys);
@@ -108,6 +129,7 @@ pub async fn look_in(world: &World, apps: &[Arc<Application>], turn: &Turn) -> R
         }
         found.give(&inputs, &mut surveys);
     }
+    collide(world, &inputs, &mut surveys);
     for (input, survey) in inputs.into_iter().zip(surveys) {
         let Some(survey) = survey else { continue };
         round.plan(&survey, &input, &views, world.settings.refuse_digest_only);
@@ -134,6 +156,10 @@ pub(super) struct Input {
     pub(super) candidates: Vec<Answer>,
     /// By normalised URL: which remote, or why none.
     remotes: BTreeMap<String, Result<RemoteKey, Trouble>>,
+    /// Who manages the Application (ARG-8).
+    parent: Option<Parent>,
+    /// What that parent put back, and what it may have again.
+    holds: parents::Holds,
 }
 
 fn is_open(survey: &Option<Survey>) -> bool {
@@ -327,7 +353,9 @@ fn repositories(app: &Application, settings: &AppSettings) -> Vec<(String, Strin
 
 async fn view(world: &World, remote: &Remote, revisions: &BTreeSet<String>) -> Result<RemoteView, Trouble> {
     let trouble = |e: crate::adapters::git::Error| Trouble { kind: e.kind(), text: e.to_string() };
+    let started = Instant::now();
     let advertised = world.git.advertise(remote).await.map_err(trouble)?;
+    world.metrics.git("advertise", remote.shown(), started.elapsed());
     let mut view = RemoteView {
         default: advertised.default.clone(),
         branches: advertised.branches.keys().cloned().collect(),
@@ -340,7 +368,9 @@ async fn view(world: &World, remote: &Remote, revisions: &BTreeSet<String>) -> R
             continue;
         }
         if let Some(id) = advertised.branches.get(&branch) {
+            let started = Instant::now();
             let tip = world.git.tip(remote, &branch, *id).await.map_err(trouble)?;
+            world.metrics.git("fetch", remote.shown(), started.elapsed());
             view.trees.insert(branch, Arc::new(tip) as SharedTree);
         }
     }
@@ -381,6 +411,8 @@ async fn survey_all(world: &World, inputs: &[Input], views: &Views, which: Vec<u
                 argocd_namespace: &settings.argocd_namespace,
                 offline,
                 allow_downgrade: settings.allow_downgrade,
+                parent: input.parent.as_ref(),
+                reverted: &input.holds.held,
             };
             (index, survey(&inputs))
         };

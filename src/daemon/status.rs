@@ -34,6 +34,10 @@ pub struct Status {
     pub images: usize,
     /// Images by state (DEC-10).
     pub images_by_state: BTreeMap<&'static str, usize>,
+    /// Candidates kept back, by reason (§22).
+    pub held_by_reason: BTreeMap<&'static str, usize>,
+    /// Tags that rank above those in use: of all images under the empty name, or by Application.
+    pub versions_behind: BTreeMap<String, usize>,
     /// Open problems, by what they are about.
     pub problems: BTreeMap<String, Vec<Problem>>,
     /// Outbox rows by state.

@@ -19,6 +19,7 @@ use super::poller::Turn;
 use super::round;
 use super::sharing::Sharing;
 use super::status::NextRound;
+use super::telling;
 use super::watcher::{Applications, Seen};
 use super::world::World;
 use crate::config::annotations;
@@ -110,6 +111,7 @@ impl Updater {
             _ = stop.cancelled() => return,
             () = self.world.secrets.known(&self.world.board) => {}
         }
+        telling::tell_again(&self.world).await;
         let mut updaters = self.world.updaters.subscribe();
         let mut role = self.world.gate.role();
         tokio::select! {

@@ -2,7 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
-use std::sync::{Arc, RwLock};
+use std::sync::{Arc, Mutex, RwLock};
+use std::time::Instant;
 
 use futures::StreamExt;
 use tokio::sync::watch;
@@ -14,6 +15,7 @@ use super::metrics::Metrics;
 use super::notifier::Projects;
 use super::poller::memory::Polls;
 use super::status::Board;
+use super::watcher::Applications;
 use crate::adapters::cluster::{Cluster, DocumentEvent, Namespaces, SecretObject};
 use crate::adapters::git::Git;
 use crate::adapters::http::Http;
@@ -23,6 +25,7 @@ use crate::config::settings::{NativeAnnotations, Settings, Source};
 use crate::core::application::AppKey;
 use crate::core::problem::Problem;
 use crate::core::template::{Functions, Template};
+use crate::core::update::claims::Claim;
 
 /// The Secrets with access to repositories were read, or cannot be.
 const SECRETS_KNOWN: &str = "repository secrets";
@@ -56,6 +59,12 @@ pub struct World {
     pub tally: Arc<Tally>,
     /// The commit message's template, if one is configured and good.
     pub template: Arc<RwLock<Option<Arc<Template>>>>,
+    /// What every Application that was looked at wants where (OWN-6).
+    pub claims: Arc<Mutex<BTreeMap<AppKey, Vec<Claim>>>>,
+    /// The label by which Argo CD marks what an Application manages, and when it was asked for.
+    pub instance_label: Arc<Mutex<Option<(Instant, String)>>>,
+    /// Every Application that is watched; empty for commands that look once.
+    pub applications: Applications,
     /// What is remembered of polls between rounds.
     pub polls: Arc<Polls>,
     /// What an earlier run left, for commands that only explain; nothing is written from it (REG-12).
@@ -84,6 +93,9 @@ impl World {
             polls: Arc::default(),
             past: None,
             gate: Gate::default(),
+            claims: Arc::default(),
+            instance_label: Arc::default(),
+            applications: Applications::default(),
         }
     }
 
@@ -108,13 +120,7 @@ impl World {
         if self.offline() {
             return settings.native_annotations != NativeAnnotations::False;
         }
-        let watched = match Namespaces::parse(&settings.watch_namespaces, &settings.argocd_namespace) {
-            Ok(Namespaces::All) => true,
-            Ok(Namespaces::Own(own)) => key.namespace == own,
-            Ok(Namespaces::List(names)) => names.contains(&key.namespace),
-            Err(_) => false,
-        };
-        watched
+        self.watches(&key.namespace)
             && match settings.native_annotations {
                 NativeAnnotations::True => true,
                 NativeAnnotations::False => false,
@@ -122,6 +128,17 @@ impl World {
                     self.updaters.borrow().as_ref().is_none_or(|held| !held.contains(&key.namespace))
                 }
             }
+    }
+
+    /// Whether the Applications of a namespace are watched (SRC-2).
+    pub fn watches(&self, namespace: &str) -> bool {
+        let settings = &self.settings;
+        match Namespaces::parse(&settings.watch_namespaces, &settings.argocd_namespace) {
+            Ok(Namespaces::All) => true,
+            Ok(Namespaces::Own(own)) => namespace == own,
+            Ok(Namespaces::List(names)) => names.iter().any(|name| name == namespace),
+            Err(_) => false,
+        }
     }
 
     /// Follows ImageUpdater objects until the token is cancelled; with `once` only until all are known.

@@ -295,7 +295,7 @@ fn tag_6_detail() {
 }
 
 #[test]
-fn inv_8_every_tag_has_a_verdict_and_the_first_rule_that_rejects_it() {
+fn inv_8_dec_1_every_tag_has_a_verdict_and_the_first_rule_that_rejects_it() {
     let (mut selection, _) = Selection::new(Strategy::SemVer, Some("~1.2"), "app");
     selection.allow = TagFilter::parse("regexp:^[0-9l-]").0;
     selection.ignore = Glob::parse("1.2.4").into_iter().collect();
