@@ -12,7 +12,7 @@ use crate::config::settings::Settings;
 use crate::core::image::{Glob, ImageRef, Platform, Selection, Strategy, TagFilter};
 use crate::core::problem::{Problem, Severity};
 use crate::daemon::credentials;
-use crate::daemon::poller::{self, Ask};
+use crate::daemon::poller::{self, Ask, Extent};
 
 /// Arguments of `test`.
 #[derive(Debug, Args)]
@@ -156,7 +156,7 @@ async fn test(args: &TestArgs, image: ImageRef, selection: Selection) -> u8 {
         None => None,
     };
     let ask = Ask { image: image.clone(), selection: selection.clone(), credential, in_use: None };
-    let answer = poller::ask(&world, std::slice::from_ref(&ask)).await.into_iter().next();
+    let answer = poller::ask(&world, std::slice::from_ref(&ask), Extent::Everything).await.into_iter().next();
     match answer {
         Some(Ok(candidates)) => {
             print(args, &image, &selection.choose(&candidates));

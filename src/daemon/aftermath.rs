@@ -268,8 +268,9 @@ async fn landed(world: &World, books: &Books, events: &[Event], looked: &[Looked
     for event in events {
         by_app.entry(event.app.clone()).or_default().push(event.clone());
     }
+    let looked: HashMap<&AppKey, &Looked> = looked.iter().map(|looked| (&looked.app.key, looked)).collect();
     let told = by_app.into_iter().filter_map(|(key, own)| {
-        let looked = looked.iter().find(|looked| looked.app.key == key)?;
+        let looked = looked.get(&key)?;
         let (cluster, app, refresh) = (cluster.clone(), looked.app.clone(), refresh_of(looked));
         Some(tell(cluster, app, own, refresh, world.settings.kube_events).boxed())
     });

@@ -40,8 +40,17 @@ struct Look {
     asks: Vec<usize>,
 }
 
+/// How much of a listing an answer holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Extent {
+    /// What decides.
+    Essential,
+    /// Every tag, for whoever is to be told what became of each.
+    Everything,
+}
+
 /// Answers all questions, one look per (endpoint, repository, credential). Answers come in the questions' order.
-pub async fn ask(world: &World, asks: &[Ask]) -> Vec<Answer> {
+pub async fn ask(world: &World, asks: &[Ask], extent: Extent) -> Vec<Answer> {
     let mut looks: BTreeMap<Key, Look> = BTreeMap::new();
     for (index, ask) in asks.iter().enumerate() {
         let endpoint = world.registries.endpoint_of(&ask.image);
@@ -59,7 +68,12 @@ pub async fn ask(world: &World, asks: &[Ask]) -> Vec<Answer> {
     let answered = futures::stream::iter(looks.into_values())
         .map(|look| {
             async move {
-                let answers = one(world, &look, asks).await;
+                let mut answers = one(world, &look, asks).await;
+                if extent == Extent::Essential {
+                    let asked = look.asks.iter().map(|index| &asks[*index]);
+                    let each = asked.zip(answers);
+                    answers = each.map(|(ask, answer)| answer.map(|all| ask.selection.essential(all))).collect();
+                }
                 (look.asks, answers)
             }
             .boxed()

@@ -1,13 +1,13 @@
 //! One round: walk A's first half as one plain function, so that `run`, `--once`, `plan` and `explain` call the same
 //! one. Settings → registries and Git tips, each once → survey → plans (image-updates.md CYC-5).
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use futures::{FutureExt, StreamExt};
 
 use super::credentials;
-use super::poller::{self, Answer, Ask};
+use super::poller::{self, Answer, Ask, Extent};
 use super::world::World;
 use crate::adapters::git::Remote;
 use crate::config::annotations;
@@ -61,6 +61,17 @@ type RemoteKey = (String, String);
 
 /// Looks at these Applications once.
 pub async fn look(world: &World, apps: &[Arc<Application>]) -> Round {
+    look_at(world, apps, Extent::Essential).await
+}
+
+/// The same, with a verdict about every tag; for faces, because it holds every name of every listing.
+pub async fn explain(world: &World, apps: &[Arc<Application>]) -> Round {
+    look_at(world, apps, Extent::Everything).await
+}
+
+async fn look_at(world: &World, apps: &[Arc<Application>], extent: Extent) -> Round {
+    // One Secret is read once a round, however many Applications and images name it.
+    let world = &World { secrets: world.secrets.remembering(), ..world.clone() };
     let mut round = Round::default();
     let mut governed = Vec::new();
     for app in apps {
@@ -70,7 +81,7 @@ pub async fn look(world: &World, apps: &[Arc<Application>]) -> Round {
         }
         governed.extend(settings.map(|settings| (app.clone(), settings)));
     }
-    let (answers, remotes) = tokio::join!(ask_registries(world, &governed), ask_remotes(world, &governed));
+    let (answers, remotes) = tokio::join!(ask_registries(world, &governed, extent), ask_remotes(world, &governed));
     let Asked { by_app, by_key } = remotes;
     let mut inputs: Vec<Input> = governed
         .into_iter()
@@ -92,9 +103,10 @@ pub async fn look(world: &World, apps: &[Arc<Application>]) -> Round {
             surveys[index] = Some(done);
         }
     }
+    let mut places = HashMap::new();
     for (input, survey) in inputs.into_iter().zip(surveys) {
         let Some(survey) = survey else { continue };
-        round.plan(&survey, &input, &views);
+        round.plan(&survey, &input, &views, &mut places);
         if !survey.problems.is_empty() {
             round.problems.entry(input.app.key.to_string()).or_default().extend(survey.problems.clone());
         }
@@ -124,37 +136,38 @@ fn is_open(survey: &Option<Survey>) -> bool {
     survey.as_ref().is_some_and(|survey| !survey.wants.is_empty())
 }
 
+/// Where a plan stands in the list: remote, branch, base.
+type Places = HashMap<(RemoteKey, String, String), usize>;
+
 impl Round {
-    fn plan(&mut self, survey: &Survey, input: &Input, views: &Views) {
+    fn plan(&mut self, survey: &Survey, input: &Input, views: &Views, places: &mut Places) {
         for routed in &survey.units {
             let Some(Ok(key)) = input.remotes.get(&normalise_repo_url(&routed.repo_url)) else { continue };
             let Some((remote, _)) = views.by_key.get(key) else { continue };
-            let same = |planned: &&mut Planned| {
-                planned.remote.identity() == remote.identity()
-                    && planned.remote.credentials().name == remote.credentials().name
-                    && planned.plan.branch == routed.branch
-                    && planned.plan.base == routed.base
-            };
-            if let Some(planned) = self.plans.iter_mut().find(same) {
-                planned.plan.units.push(routed.unit.clone());
-            } else {
+            let place = (key.clone(), routed.branch.clone(), routed.base.clone());
+            let at = *places.entry(place).or_insert_with(|| {
                 let plan = Plan {
                     repo_url: routed.repo_url.clone(),
                     branch: routed.branch.clone(),
                     base: routed.base.clone(),
-                    units: vec![routed.unit.clone()],
+                    units: Vec::new(),
                 };
                 self.plans.push(Planned { remote: remote.clone(), plan });
-            }
+                self.plans.len() - 1
+            });
+            self.plans[at].plan.units.push(routed.unit.clone());
         }
     }
 }
 
 /// All images of all Applications, asked together.
-async fn ask_registries(world: &World, governed: &[(Arc<Application>, AppSettings)]) -> Vec<Vec<Answer>> {
+async fn ask_registries(
+    world: &World,
+    governed: &[(Arc<Application>, AppSettings)],
+    extent: Extent,
+) -> Vec<Vec<Answer>> {
     let mut asks = Vec::new();
     let mut places: Vec<Vec<Result<usize, Trouble>>> = Vec::new();
-    // One Secret is read once a round, however many images name it.
     let mut known = BTreeMap::new();
     for (app, settings) in governed {
         let mut own = Vec::new();
@@ -180,7 +193,7 @@ async fn ask_registries(world: &World, governed: &[(Arc<Application>, AppSetting
         }
         places.push(own);
     }
-    let answers = poller::ask(world, &asks).await;
+    let answers = poller::ask(world, &asks, extent).await;
     let take = |place: Result<usize, Trouble>| place.and_then(|index| answers[index].clone());
     places.into_iter().map(|own| own.into_iter().map(take).collect()).collect()
 }
@@ -192,13 +205,17 @@ fn in_use(app: &Application, image: &ImageRef) -> Option<String> {
 
 struct Asked {
     by_app: Vec<BTreeMap<String, Result<RemoteKey, Trouble>>>,
-    by_key: BTreeMap<RemoteKey, (Remote, Result<RemoteView, Trouble>)>,
+    by_key: ByKey,
 }
+
+/// Remotes and what was seen of them; all Applications of a remote share one view.
+type ByKey = BTreeMap<RemoteKey, (Remote, Result<Arc<RemoteView>, Trouble>)>;
 
 /// Every remote that an Application's sources or its `git-repository` name: one ref advertisement each, and the tips of
 /// the branches that are read.
 async fn ask_remotes(world: &World, governed: &[(Arc<Application>, AppSettings)]) -> Asked {
     let mut by_app = Vec::new();
+    let mut known: HashMap<_, Result<Remote, Trouble>> = HashMap::new();
     let mut remotes: BTreeMap<RemoteKey, (Remote, BTreeSet<String>)> = BTreeMap::new();
     for (app, settings) in governed {
         let mut own = BTreeMap::new();
@@ -207,8 +224,16 @@ async fn ask_remotes(world: &World, governed: &[(Arc<Application>, AppSettings)]
             for (url, revision) in repositories(app, settings) {
                 let identity = normalise_repo_url(&url);
                 if !own.contains_key(&identity) {
-                    let remote = credentials::for_git(world, app, settings, &url).await;
-                    let key = remote.map(|remote| {
+                    // All that a remote depends on. Its credentials are looked for among all Secrets, so not for each
+                    // Application anew.
+                    let of_app = app.sources.iter().any(|source| normalise_repo_url(&source.repo_url) == identity);
+                    let (namespace, project) = (app.key.namespace.clone(), app.project.clone());
+                    let asked = (namespace, project, settings.method.clone(), of_app, url.clone());
+                    if !known.contains_key(&asked) {
+                        let found = credentials::for_git(world, app, settings, &url).await;
+                        known.insert(asked.clone(), found);
+                    }
+                    let key = known[&asked].clone().map(|remote| {
                         let key = (remote.identity().to_owned(), remote.credentials().name.clone());
                         remotes.entry(key.clone()).or_insert_with(|| (remote, BTreeSet::new()));
                         key
@@ -228,7 +253,7 @@ async fn ask_remotes(world: &World, governed: &[(Arc<Application>, AppSettings)]
         .map(|(key, (remote, revisions))| {
             async move {
                 let view = view(world, &remote, &revisions).await;
-                (key, (remote, view))
+                (key, (remote, view.map(Arc::new)))
             }
             .boxed()
         })
@@ -282,7 +307,7 @@ async fn view(world: &World, remote: &Remote, revisions: &BTreeSet<String>) -> R
 }
 
 struct Views {
-    by_key: BTreeMap<RemoteKey, (Remote, Result<RemoteView, Trouble>)>,
+    by_key: ByKey,
 }
 
 impl Views {
@@ -368,7 +393,7 @@ async fn load_branch(world: &World, views: &mut Views, key: &RemoteKey, branch: 
     if view.trees.contains_key(branch) {
         return;
     }
-    let remote = remote.clone();
+    let (remote, view) = (remote.clone(), Arc::make_mut(view));
     let loaded = async {
         let advertised = world.git.advertise(&remote).await?;
         match advertised.branches.get(branch) {
