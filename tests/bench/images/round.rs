@@ -63,7 +63,8 @@ async fn one(size: usize) {
 fn beside(size: usize, update: &yard::Round, house: &crate::support::house::House) {
     if let Some(seconds) = incumbent(size) {
         let own = update.pushed.unwrap_or(update.seconds);
-        println!("incumbent: {seconds:.0} s, {}", ratio(own, seconds));
+        let cpu = update.cpu_pushed.unwrap_or(update.cpu);
+        println!("to the push: {own:.2} s, {cpu:.2} CPU s; incumbent: {seconds:.0} s, {}", ratio(own, seconds));
     }
     if size != SIZE {
         return;

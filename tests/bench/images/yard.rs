@@ -57,7 +57,10 @@ pub struct Round {
     pub seconds: f64,
     /// From its first request to Git to the push's answer.
     pub pushed: Option<f64>,
+    /// Processor seconds to its end.
     pub cpu: f64,
+    /// To the push's answer.
+    pub cpu_pushed: Option<f64>,
 }
 
 impl Yard {
@@ -196,29 +199,38 @@ impl Yard {
         let before = rounds(house).await;
         self.forget();
         let cpu = house.cpu_seconds();
-        self.await_round(house, before + 1).await;
+        let pushed = self.await_round(house, before + 1).await;
         let end = Instant::now();
-        self.counted(house, end, cpu)
+        self.counted(house, end, cpu, pushed)
     }
 
     /// The same for the first round after a start.
     pub async fn first_round(&self, house: &House) -> Round {
         self.forget();
         house.start().await;
-        self.await_round(house, 1).await;
+        let pushed = self.await_round(house, 1).await;
         let end = Instant::now();
-        self.counted(house, end, 0.0)
+        self.counted(house, end, 0.0, pushed)
     }
 
-    async fn await_round(&self, house: &House, count: u64) {
+    /// Gives the processor seconds at the moment of the last push.
+    async fn await_round(&self, house: &House, count: u64) -> Option<f64> {
+        let (mut pushes, mut cpu) = (0, None);
         let start = Instant::now();
         while rounds(house).await < count {
             assert!(start.elapsed() < PATIENCE && !house.ended(), "no round:\n{}", house.log());
-            tokio::time::sleep(Duration::from_millis(10)).await;
+            // Being asked costs the daemon something, too: it is asked often only while a round runs.
+            let served = self.git.so_far(<[Served]>::len);
+            tokio::time::sleep(Duration::from_millis(if served > 0 { 40 } else { 250 })).await;
+            let seen = self.git.so_far(|served| served.iter().filter(|s| is_push(&s.request)).count());
+            if seen > pushes {
+                (pushes, cpu) = (seen, Some(house.cpu_seconds()));
+            }
         }
+        cpu
     }
 
-    fn counted(&self, house: &House, end: Instant, cpu: f64) -> Round {
+    fn counted(&self, house: &House, end: Instant, cpu: f64, cpu_pushed: Option<f64>) -> Round {
         let (registry, git, api) = (self.registry.asked(), self.git.served(), self.api.calls());
         let start = git.iter().map(|served| served.from).min().unwrap_or(end);
         let pushed = git.iter().filter(|s| is_push(&s.request)).map(|s| s.to).max();
@@ -226,6 +238,7 @@ impl Yard {
             seconds: (end - start).as_secs_f64(),
             pushed: pushed.map(|at| (at - start).as_secs_f64()),
             cpu: house.cpu_seconds() - cpu,
+            cpu_pushed: cpu_pushed.map(|pushed| pushed - cpu),
             registry,
             git,
             api,

@@ -244,6 +244,11 @@ impl GitHttp {
         std::mem::take(&mut self.shared.requests.lock().unwrap())
     }
 
+    /// Something about the requests answered since [`GitHttp::served`] was called last.
+    pub fn so_far<T>(&self, about: impl FnOnce(&[Served]) -> T) -> T {
+        about(&self.shared.served.lock().unwrap())
+    }
+
     /// Takes the requests answered since the last call, with their times.
     pub fn served(&self) -> Vec<Served> {
         std::mem::take(&mut self.shared.served.lock().unwrap())
