@@ -12,7 +12,7 @@ use crate::config::settings::Settings;
 use crate::core::image::{Glob, ImageRef, Platform, Selection, Strategy, TagFilter};
 use crate::core::problem::{Problem, Severity};
 use crate::daemon::credentials::{self, SecretsOnce};
-use crate::daemon::poller::{self, Ask, Turn};
+use crate::daemon::poller::{self, Ask, Extent, Turn};
 
 /// Arguments of `test`.
 #[derive(Debug, Args)]
@@ -155,7 +155,8 @@ async fn test(args: &TestArgs, image: ImageRef, selection: Selection) -> u8 {
         None => None,
     };
     let ask = Ask { image: image.clone(), selection: selection.clone(), credential, in_use: None };
-    let answer = poller::ask(&world, &Turn::default(), std::slice::from_ref(&ask)).await.into_iter().next();
+    let turn = Turn { extent: Extent::Everything, ..Turn::default() };
+    let answer = poller::ask(&world, &turn, std::slice::from_ref(&ask)).await.into_iter().next();
     match answer {
         Some(Ok(candidates)) => {
             print(args, &image, &selection.choose(&candidates));

@@ -79,7 +79,7 @@ pub async fn look(args: &WorldArgs, namespaces: &str, apps: &[String], explain: 
     let unknown = apps.iter().filter(|name| !all.iter().any(|app| named(app, name))).cloned().collect();
     let wanted: Vec<_> =
         all.into_iter().filter(|app| apps.is_empty() || apps.iter().any(|name| named(app, name))).collect();
-    let round = round::look(&world, &wanted).await;
+    let round = round::explain(&world, &wanted).await;
     let mut problems: Vec<Problem> = world.board.status().problems.into_values().flatten().collect();
     problems.extend(round.problems.values().flatten().cloned());
     Ok(Look { world, round, problems, unknown })

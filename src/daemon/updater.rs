@@ -58,6 +58,15 @@ enum Event {
     Due,
 }
 
+/// What is remembered of an Application.
+struct Known {
+    /// What of it decides about its images: a version that leaves it alone causes no look.
+    print: u64,
+    /// The version that `group` was read from. Annotations are read once a version, not once for every remote.
+    version: String,
+    group: Option<String>,
+}
+
 /// The dispatcher.
 pub struct Updater {
     world: World,
@@ -73,8 +82,7 @@ pub struct Updater {
     rounds: JoinSet<String>,
     books: Arc<Books>,
     follower: Follower,
-    /// What of an Application decides about its images: a version that leaves it alone causes no look.
-    known: HashMap<AppKey, u64>,
+    known: HashMap<AppKey, Known>,
     complete: bool,
 }
 
@@ -173,10 +181,12 @@ impl Updater {
 
     async fn version(&mut self, app: Arc<Application>) {
         self.follower.version(&app).await;
-        let print = fingerprint(&app);
-        if self.known.insert(app.key.clone(), print) == Some(print) {
+        let (print, version) = (fingerprint(&app), app.resource_version.clone());
+        if let Some(known) = self.known.get_mut(&app.key).filter(|known| known.print == print) {
+            known.version = version;
             return;
         }
+        self.known.insert(app.key.clone(), Known { print, version, group: group_of(&app) });
         let group = self.group(&app);
         self.sharing.set(&app, group.as_deref());
         let Some(group) = group else {
@@ -193,7 +203,14 @@ impl Updater {
 
     /// Which rounds an Application belongs to, if this half governs it at all (TEN-1).
     fn group(&self, app: &Application) -> Option<String> {
-        if self.world.governs(&app.key) { group_of(app) } else { None }
+        if !self.world.governs(&app.key) {
+            return None;
+        }
+        match self.known.get(&app.key) {
+            // Manifests have no versions.
+            Some(known) if known.version == app.resource_version && !known.version.is_empty() => known.group.clone(),
+            _ => group_of(app),
+        }
     }
 
     fn gone(&mut self, key: &AppKey) {

@@ -240,12 +240,32 @@ pub enum Secrets {
     Files(Arc<BTreeMap<(String, String), SecretObject>>),
     /// Nowhere.
     None,
+    /// Another place, whose answers are kept: for one round.
+    Remembering(Box<Secrets>, Arc<Mutex<BTreeMap<(String, String), Kept>>>),
 }
 
+/// An answer of [`Secrets::one`].
+type Kept = Result<Option<SecretObject>, Problem>;
+
 impl Secrets {
+    /// The same, asking for each Secret once.
+    pub fn remembering(&self) -> Secrets {
+        Secrets::Remembering(Box::new(self.clone()), Arc::default())
+    }
+
     /// One Secret; `None` if it does not exist.
     pub async fn one(&self, namespace: &str, name: &str) -> Result<Option<SecretObject>, Problem> {
         match self {
+            Secrets::Remembering(inner, kept) => {
+                let key = (namespace.to_owned(), name.to_owned());
+                let known = kept.lock().unwrap_or_else(|e| e.into_inner()).get(&key).cloned();
+                if let Some(known) = known {
+                    return known;
+                }
+                let found = Box::pin(inner.one(namespace, name)).await;
+                kept.lock().unwrap_or_else(|e| e.into_inner()).insert(key, found.clone());
+                found
+            }
             Secrets::Cluster(cluster, _) => cluster.secret(namespace, name).await.map_err(|e| e.problem()),
             Secrets::Files(files) => Ok(files.get(&(namespace.to_owned(), name.to_owned())).cloned()),
             Secrets::None => Ok(None),
@@ -255,6 +275,7 @@ impl Secrets {
     /// Argo CD's Secrets with access to repositories.
     pub fn repositories(&self) -> Vec<SecretObject> {
         match self {
+            Secrets::Remembering(inner, _) => inner.repositories(),
             Secrets::Cluster(_, known) => known.read().unwrap_or_else(|e| e.into_inner()).values().cloned().collect(),
             Secrets::Files(files) => {
                 files.values().filter(|s| s.labels.contains_key("argocd.argoproj.io/secret-type")).cloned().collect()
@@ -265,7 +286,10 @@ impl Secrets {
 
     /// Whether there is any place to look at.
     pub fn is_none(&self) -> bool {
-        matches!(self, Secrets::None)
+        match self {
+            Secrets::Remembering(inner, _) => inner.is_none(),
+            other => matches!(other, Secrets::None),
+        }
     }
 
     /// The Secrets among the manifests below a directory.
