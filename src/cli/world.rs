@@ -13,7 +13,7 @@ use crate::adapters::git::{self, Git};
 use crate::adapters::http::{Gate, Http};
 use crate::adapters::registry::{Options, Registries};
 use crate::adapters::store::Store;
-use crate::config::{annotations, registries};
+use crate::config::annotations;
 use crate::config::settings::{ClusterAccess, CommitPer, Settings, Source, duration};
 use crate::core::problem::Problem;
 use crate::daemon::poller::memory::remember;

@@ -15,7 +15,7 @@ use super::aftermath::{self, Books};
 use super::command::Command;
 use super::follower::Follower;
 use super::leader::Role;
-use super::poller::Turn;
+use super::poller::{Extent, Turn};
 use super::round;
 use super::sharing::Sharing;
 use super::status::NextRound;
@@ -335,7 +335,7 @@ impl Updater {
         self.show_next();
         self.running.insert(group.clone());
         let fresh = self.fresh.remove(&group);
-        let turn = Turn { group: group.clone(), shared: Arc::new(self.sharing.shared(&group)), fresh };
+        let turn = Turn { group: group.clone(), shared: Arc::new(self.sharing.shared(&group)), fresh, extent: Extent::Essential };
         let (world, books) = (self.world.clone(), self.books.clone());
         self.rounds.spawn(async move {
             let round = round::look_in(&world, &apps, &turn).await;

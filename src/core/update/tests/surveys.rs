@@ -64,7 +64,7 @@ fn remotes(url: &str, branches: &[(&str, &[(&str, &str)])]) -> Remotes {
         branches: branches.iter().map(|(name, _)| (*name).to_owned()).collect::<BTreeSet<_>>(),
         trees: branches.iter().map(|(name, files)| ((*name).to_owned(), tree(files))).collect(),
     };
-    BTreeMap::from([(crate::core::application::source::normalise_repo_url(url), Ok(view))])
+    BTreeMap::from([(crate::core::application::source::normalise_repo_url(url), Ok(Arc::new(view)))])
 }
 
 /// What surveys are asked with beside Application and settings.
@@ -150,7 +150,7 @@ fn des_2_the_push_branch_is_read_where_it_exists() {
     assert_eq!(newer.units[0].unit.changes[0].old_text(), "1.1.0", "what the branch holds");
     // Its files are asked for where only its name is known.
     let mut unread = remotes(URL, &[("main", main), ("update-web", pushed)]);
-    unread.values_mut().flatten().for_each(|view| drop(view.trees.remove("update-web")));
+    unread.values_mut().flatten().for_each(|view| drop(Arc::make_mut(view).trees.remove("update-web")));
     let wants = surveyed(&app, &settings, &[&["1.1.0"]], &Beside { remotes: unread, ..Beside::default() }).wants;
     assert_eq!(wants, BTreeSet::from([Want::Branch(URL.to_owned(), "update-web".to_owned())]));
 }
