@@ -131,12 +131,8 @@ pub async fn start(
     let applications = Applications::default();
     let (commands, command_receiver) = mpsc::unbounded_channel();
     let election = election(&world, &store).await?;
-    let handle = Handle {
-        world: world.clone(),
-        applications: applications.clone(),
-        commands,
-        election: election.clone(),
-    };
+    let handle =
+        Handle { world: world.clone(), applications: applications.clone(), commands, election: election.clone() };
     let mut tasks = Tasks { set: JoinSet::new(), stop: stop.clone() };
     if let Some(election) = election {
         tasks.spawn("leader election", election.run(stop.clone()));
