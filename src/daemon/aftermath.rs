@@ -261,7 +261,7 @@ pub async fn settle(world: &World, books: &Books, mut round: Round) -> usize {
     }
     world.metrics.failed(errors as u64);
     books.show();
-    summary(applications, considered, updated, errors);
+    summary(applications, considered, considered.saturating_sub(updated + errors), updated, errors);
     errors
 }
 
@@ -273,11 +273,19 @@ fn is_error(outcome: &Outcome) -> bool {
     }
 }
 
-fn summary(applications: usize, considered: usize, updated: usize, errors: usize) {
-    if updated > 0 || errors > 0 {
-        tracing::info!(applications, images_considered = considered, images_updated = updated, errors, "round");
+/// Upstream's field names (OBS-3).
+fn summary(applications: usize, images_considered: usize, images_skipped: usize, images_updated: usize, errors: usize) {
+    if images_updated > 0 || errors > 0 {
+        tracing::info!(applications, images_considered, images_skipped, images_updated, errors, "round");
     } else {
-        tracing::debug!(applications, images_considered = considered, "round, nothing to do");
+        tracing::debug!(
+            applications,
+            images_considered,
+            images_skipped,
+            images_updated,
+            errors,
+            "round, nothing to do"
+        );
     }
 }
 
@@ -340,11 +348,16 @@ async fn landed(world: &World, books: &Books, events: &[Event], looked: &[Looked
     }
     world.metrics.updated(events.len() as u64);
     for event in events {
+        let (tag, digest) = event.new.split_once('@').unwrap_or((&event.new, ""));
+        let registry = event.image.split_once('/').map_or("", |(host, _)| host);
+        let registry = if registry.contains(['.', ':']) || registry == "localhost" { registry } else { "" };
         tracing::info!(
             application = %event.app,
             image_name = event.image,
             image_alias = event.alias,
-            image_tag = event.new,
+            image_tag = tag,
+            image_digest = digest,
+            image_registry = registry,
             commit = event.place.as_ref().map(|p| p.commit.as_str()).unwrap_or_default(),
             "committed"
         );

@@ -213,7 +213,9 @@ impl Round {
 fn digest_only(unit: &Unit) -> Option<Problem> {
     let edit = unit.edits.iter().find(|edit| edit.value.is_digest_only())?;
     let text = format!("{} has a digest and no tag; nothing is written beside it", edit.value.full_reference());
-    Some(Problem::error("digest-without-tag", text).hint("give it a tag, or start with --compat-digest-only-tag=latest"))
+    Some(
+        Problem::error("digest-without-tag", text).hint("give it a tag, or start with --compat-digest-only-tag=latest"),
+    )
 }
 
 /// All images of all Applications, asked together.

@@ -192,7 +192,10 @@ impl Updater {
         let Some(group) = group else {
             // Settings that cannot be used are shown, though nothing is looked at (ANN-5).
             let own = self.world.governs(&app.key);
-            self.books.forget(&app.key, if own { annotations::settings_with(&app, &self.world.settings.defaults).1 } else { Vec::new() });
+            self.books.forget(
+                &app.key,
+                if own { annotations::settings_with(&app, &self.world.settings.defaults).1 } else { Vec::new() },
+            );
             return;
         };
         self.next.entry(group).or_insert_with(Instant::now);

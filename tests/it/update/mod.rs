@@ -2,7 +2,9 @@
 //! Git servers.
 
 mod bad_input;
+mod ending;
 mod kill;
+mod leader;
 mod methods;
 mod offline;
 mod parents;
