@@ -5,19 +5,16 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use sha2::{Digest as _, Sha256};
-
 use super::claims::Claim;
-use super::commit::BranchData;
 use super::decision::{self, Change, Decision, Facts, Reverted, State, decide};
 use super::parent::Parent;
 use super::plan::{self, Unit};
 use super::tracked::{AppSettings, Discover, Method, TrackedImage};
 use crate::core::application::source::{self, Request, Route, normalise_repo_url};
 use crate::core::application::{Application, SourceType};
-use crate::core::image::{Candidate, Choice, ImageRef, Strategy};
+use crate::core::image::{Candidate, Choice, ImageRef};
 use crate::core::problem::Problem;
-use crate::core::writeback::{self, Desired, ImageEdit, Patch, Refusal, Target, Tree};
+use crate::core::writeback::{self, Desired, Patch, Refusal, Target, Tree};
 
 mod notes;
 mod units;

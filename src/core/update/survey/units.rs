@@ -11,7 +11,7 @@ use crate::core::problem::Problem;
 use crate::core::update::commit::BranchData;
 use crate::core::update::decision::{Change, State};
 use crate::core::update::plan::Unit;
-use crate::core::writeback::{self, ImageEdit, Patch, Target};
+use crate::core::writeback::{self, ImageEdit, Target};
 
 /// The value an image's place shall hold, and whether that is a change.
 fn edit(report: &ImageReport) -> Option<ImageEdit> {
