@@ -17,7 +17,7 @@ pub struct HistoryArgs {
     /// Only this Application: name, or namespace/name.
     pub application: Option<String>,
     /// The daemon's state directory.
-    #[arg(long, env = "LYNCEUS_STATE_DIR", value_name = "DIR")]
+    #[arg(long, value_name = "DIR")]
     pub state_dir: Option<PathBuf>,
     /// At most this many entries.
     #[arg(long, default_value_t = 50)]

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use super::announce::{self, Pending, TRANSIENT};
 use super::committer::{self, Outcome};
+use super::leader;
 use super::patcher;
 use super::round::{Looked, Planned, Round};
 use super::status::PushLine;
@@ -202,29 +203,29 @@ pub async fn settle(world: &World, books: &Books, mut round: Round) -> usize {
     for looked in &round.looked {
         troubles.extend(looked.survey.images.iter().filter_map(|image| announce::of_image(&looked.app, image)));
     }
-    announce::found(world, &mut round).await;
+    // A standby finds and decides; what it would say, the leader says.
+    let writes = world.gate.check().is_ok();
+    if writes {
+        announce::found(world, &mut round).await;
+    }
     let considered: usize = round.looked.iter().map(|looked| looked.survey.images.len()).sum();
     let applications = round.looked.len();
     let mut updated = 0;
     let mut errors = troubles.len();
-    if !world.settings.dry_run {
+    if !world.settings.dry_run && writes {
         settle_open(world, books, &round).await;
         for (planned, result) in push_all(world, books, &round.plans).await {
             updated += result.outcomes.iter().filter(|o| matches!(o, Outcome::Committed(_))).count();
-            errors +=
-                result.outcomes.iter().filter(|o| matches!(o, Outcome::Refused(..) | Outcome::Failed(..))).count();
+            errors += result.outcomes.iter().filter(|outcome| is_error(outcome)).count();
             troubles.extend(announce::of_push(planned, &result.outcomes));
             for (unit, outcome) in planned.plan.units.iter().zip(&result.outcomes) {
-                books.note_outcome(
-                    &unit.app.key,
-                    &unit.changes,
-                    &round.looked,
-                    match outcome {
-                        Outcome::Committed(_) | Outcome::AlreadySo => State::UpToDate,
-                        Outcome::Refused(..) => State::Refused,
-                        Outcome::Failed(..) => State::Failed,
-                    },
-                );
+                let state = match outcome {
+                    Outcome::Committed(_) | Outcome::AlreadySo => State::UpToDate,
+                    Outcome::Refused(..) => State::Refused,
+                    Outcome::Failed(kind, _) if *kind == leader::CLOSED => continue,
+                    Outcome::Failed(..) => State::Failed,
+                };
+                books.note_outcome(&unit.app.key, &unit.changes, &round.looked, state);
             }
             landed(world, books, &result.events, &round.looked).await;
         }
@@ -238,16 +239,23 @@ pub async fn settle(world: &World, books: &Books, mut round: Round) -> usize {
                     landed(world, books, &events, &round.looked).await;
                 }
                 Err(trouble) => {
-                    errors += 1;
-                    for parameters in &looked.survey.parameters {
-                        books.note_outcome(&looked.app.key, &parameters.changes, &round.looked, State::Failed);
+                    if trouble.kind != leader::CLOSED {
+                        errors += 1;
+                        for parameters in &looked.survey.parameters {
+                            books.note_outcome(&looked.app.key, &parameters.changes, &round.looked, State::Failed);
+                        }
                     }
                     troubles.push(announce::of_patch(looked, trouble));
                 }
             }
         }
+        let all = troubles.len();
+        troubles.retain(|pending| pending.trouble.kind != leader::CLOSED);
         show_problems(world, &round, &troubles);
-        announce::troubles(world, books, troubles, &round.looked).await;
+        // A round that was cut short does not know what has recovered.
+        if troubles.len() == all {
+            announce::troubles(world, books, troubles, &round.looked).await;
+        }
     } else {
         show_problems(world, &round, &troubles);
     }
@@ -255,6 +263,14 @@ pub async fn settle(world: &World, books: &Books, mut round: Round) -> usize {
     books.show();
     summary(applications, considered, updated, errors);
     errors
+}
+
+fn is_error(outcome: &Outcome) -> bool {
+    match outcome {
+        Outcome::Refused(..) => true,
+        Outcome::Failed(kind, _) => *kind != leader::CLOSED,
+        Outcome::Committed(_) | Outcome::AlreadySo => false,
+    }
 }
 
 fn summary(applications: usize, considered: usize, updated: usize, errors: usize) {

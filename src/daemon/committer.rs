@@ -2,10 +2,12 @@
 //! push; a branch that moved means: again on its new tree (image-updates.md GIT-7 to GIT-12, GIT-15).
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::time::{Duration, Instant};
 
 use jiff::{SignedDuration, Timestamp};
 
+use super::leader;
 use super::world::World;
 use crate::adapters::git::{self, Author, Chain, CommitId, MOST_COMMITS, NewCommit, PushError, Remote, Tip};
 use crate::adapters::store::PushRow;
@@ -110,9 +112,11 @@ pub(super) fn may_still_land(row: &PushRow) -> bool {
 pub async fn commit(world: &World, remote: &Remote, plan: &Plan) -> Committed {
     let mut outcomes: Vec<Option<Outcome>> = vec![None; plan.units.len()];
     let mut events = Vec::new();
+    // One commit for all takes them all.
+    let most = if world.settings.git.commit_per == CommitPer::Application { MOST_COMMITS } else { usize::MAX };
     // A chain may end early; what it left goes out in the next push.
     loop {
-        let open: Vec<usize> = (0..outcomes.len()).filter(|i| outcomes[*i].is_none()).take(MOST_COMMITS).collect();
+        let open: Vec<usize> = (0..outcomes.len()).filter(|i| outcomes[*i].is_none()).take(most).collect();
         if open.is_empty() {
             break;
         }
@@ -167,6 +171,9 @@ impl Push<'_> {
             let Some(chain) = &attempt.chain else {
                 return (attempt.finish(|_| Outcome::AlreadySo), events);
             };
+            if let Err(why) = self.world.gate.check() {
+                return (attempt.finish(|_| Outcome::Failed(leader::CLOSED, why.to_owned())), events);
+            }
             match self.push(&attempt, chain).await {
                 Ok(new) => {
                     events.extend(new);
@@ -347,14 +354,15 @@ impl Push<'_> {
         }
         let indexes: Vec<usize> = changed.iter().map(|(index, _)| *index).collect();
         let message = message(&indexes);
-        let mut changes: Vec<FileChange> = Vec::new();
+        let mut changes: BTreeMap<String, FileChange> = BTreeMap::new();
         for file in changed.into_iter().flat_map(|(_, files)| files) {
             // A later unit on the same file saw what the earlier one wrote: one change from the first to the last.
-            match changes.iter_mut().find(|known| known.path == file.path) {
-                Some(known) => known.after = file.after,
-                None => changes.push(file),
+            match changes.entry(file.path.clone()) {
+                Entry::Occupied(mut known) => known.get_mut().after = file.after,
+                Entry::Vacant(free) => drop(free.insert(file)),
             }
         }
+        let changes = changes.into_values().collect();
         vec![NewCommit { changes, message, author, at }]
     }
 

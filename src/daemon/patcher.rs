@@ -6,6 +6,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use super::committer;
+use super::leader;
 use super::round::{self, Looked};
 use super::world::World;
 use crate::adapters::cluster::Edit;
@@ -63,6 +64,7 @@ async fn once(world: &World, looked: &Looked) -> Result<Vec<Event>, Failure> {
     let mut events = Vec::new();
     let mut version = looked.app.resource_version.clone();
     for parameters in &looked.survey.parameters {
+        world.gate.check().map_err(|why| trouble(leader::CLOSED, why.to_owned()))?;
         let row = row(looked, parameters, &version);
         store.open_push(row.clone()).await.map_err(|e| trouble("internal", e.to_string()))?;
         let steps = parameters.patch.operations.as_array().cloned().unwrap_or_default();

@@ -1,7 +1,7 @@
 //! One round: walk A's first half as one plain function, so that `run`, `--once`, `plan` and `explain` call the same
 //! one. Settings → registries and Git tips, each once → survey → plans (image-updates.md CYC-5).
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -10,7 +10,7 @@ use futures::{FutureExt, StreamExt};
 use super::credentials::{self, SecretsOnce};
 use super::labels;
 use super::parents;
-use super::poller::{self, Answer, Ask, Turn};
+use super::poller::{self, Answer, Ask, Extent, Turn};
 use super::world::World;
 use crate::adapters::git::Remote;
 use crate::config::annotations;
@@ -19,7 +19,7 @@ use crate::core::application::source::normalise_repo_url;
 use crate::core::image::ImageRef;
 use crate::core::problem::Problem;
 use crate::core::update::parent::Parent;
-use crate::core::update::plan::Plan;
+use crate::core::update::plan::{Plan, Unit};
 use crate::core::update::survey::{Inputs, RemoteView, Remotes, SharedTree, Survey, Trouble, Want, survey};
 use crate::core::update::{AppSettings, Method};
 
@@ -72,14 +72,21 @@ pub async fn look(world: &World, apps: &[Arc<Application>]) -> Round {
     look_in(world, apps, &Turn::default()).await
 }
 
+/// The same, with a verdict about every tag; for faces, because it holds every name of every listing.
+pub async fn explain(world: &World, apps: &[Arc<Application>]) -> Round {
+    look_in(world, apps, &Turn { extent: Extent::Everything, ..Turn::default() }).await
+}
+
 /// Looks at these Applications in one of several remotes' rounds.
 pub async fn look_in(world: &World, apps: &[Arc<Application>], turn: &Turn) -> Round {
     let secrets = SecretsOnce::default();
+    // One Secret is read once a round, however many Applications and images name it.
+    let remembering = World { secrets: world.secrets.remembering(), ..world.clone() };
     let mut round = Round::default();
     let mut governed = Vec::new();
     // Whoever asks: only what this half governs is looked at (TEN-1).
     for app in apps.iter().filter(|app| world.governs(&app.key)) {
-        let (settings, problems) = annotations::settings(app);
+        let (settings, problems) = annotations::settings_with(app, &world.settings.defaults);
         if !problems.is_empty() {
             round.problems.insert(app.key.to_string(), problems);
         }
@@ -87,7 +94,7 @@ pub async fn look_in(world: &World, apps: &[Arc<Application>], turn: &Turn) -> R
     }
     let (answers, remotes, parents) = tokio::join!(
         ask_registries(world, &secrets, turn, &governed),
-        ask_remotes(world, &governed),
+        ask_remotes(&remembering, &governed),
         parents::find(world, &governed)
     );
     let holds = parents::put_back(world, &governed, &parents).await;
@@ -130,9 +137,10 @@ pub async fn look_in(world: &World, apps: &[Arc<Application>], turn: &Turn) -> R
         found.give(&inputs, &mut surveys);
     }
     collide(world, &inputs, &mut surveys);
+    let mut places = HashMap::new();
     for (input, survey) in inputs.into_iter().zip(surveys) {
         let Some(survey) = survey else { continue };
-        round.plan(&survey, &input, &views);
+        round.plan(&survey, &input, &views, &mut places, world.settings.refuse_digest_only);
         if !survey.problems.is_empty() {
             round.problems.entry(input.app.key.to_string()).or_default().extend(survey.problems.clone());
         }
@@ -166,30 +174,46 @@ fn is_open(survey: &Option<Survey>) -> bool {
     survey.as_ref().is_some_and(|survey| !survey.wants.is_empty())
 }
 
+/// Where a plan stands in the list: remote, branch, base.
+type Places = HashMap<(RemoteKey, String, String), usize>;
+
 impl Round {
-    fn plan(&mut self, survey: &Survey, input: &Input, views: &Views) {
+    fn plan(
+        &mut self,
+        survey: &Survey,
+        input: &Input,
+        views: &Views,
+        places: &mut Places,
+        refuse_digest_only: bool,
+    ) {
         for routed in &survey.units {
+            if let Some(problem) = digest_only(&routed.unit).filter(|_| refuse_digest_only) {
+                self.problems.entry(input.app.key.to_string()).or_default().push(problem.in_object(input.app.label()));
+                continue;
+            }
             let Some(Ok(key)) = input.remotes.get(&normalise_repo_url(&routed.repo_url)) else { continue };
             let Some((remote, _)) = views.by_key.get(key) else { continue };
-            let same = |planned: &&mut Planned| {
-                planned.remote.identity() == remote.identity()
-                    && planned.remote.credentials().name == remote.credentials().name
-                    && planned.plan.branch == routed.branch
-                    && planned.plan.base == routed.base
-            };
-            if let Some(planned) = self.plans.iter_mut().find(same) {
-                planned.plan.units.push(routed.unit.clone());
-            } else {
+            let place = (key.clone(), routed.branch.clone(), routed.base.clone());
+            let at = *places.entry(place).or_insert_with(|| {
                 let plan = Plan {
                     repo_url: routed.repo_url.clone(),
                     branch: routed.branch.clone(),
                     base: routed.base.clone(),
-                    units: vec![routed.unit.clone()],
+                    units: Vec::new(),
                 };
                 self.plans.push(Planned { remote: remote.clone(), plan });
-            }
+                self.plans.len() - 1
+            });
+            self.plans[at].plan.units.push(routed.unit.clone());
         }
     }
+}
+
+/// A digest without tag among what would be written (REF-9).
+fn digest_only(unit: &Unit) -> Option<Problem> {
+    let edit = unit.edits.iter().find(|edit| edit.value.is_digest_only())?;
+    let text = format!("{} has a digest and no tag; nothing is written beside it", edit.value.full_reference());
+    Some(Problem::error("digest-without-tag", text).hint("give it a tag, or start with --compat-digest-only-tag=latest"))
 }
 
 /// All images of all Applications, asked together.
@@ -273,13 +297,17 @@ fn in_use(app: &Application, image: &ImageRef) -> Option<String> {
 
 struct Asked {
     by_app: Vec<BTreeMap<String, Result<RemoteKey, Trouble>>>,
-    by_key: BTreeMap<RemoteKey, (Remote, Result<RemoteView, Trouble>)>,
+    by_key: ByKey,
 }
+
+/// Remotes and what was seen of them; all Applications of a remote share one view.
+type ByKey = BTreeMap<RemoteKey, (Remote, Result<Arc<RemoteView>, Trouble>)>;
 
 /// Every remote that an Application's sources or its `git-repository` name: one ref advertisement each, and the tips of
 /// the branches that are read.
 async fn ask_remotes(world: &World, governed: &[(Arc<Application>, AppSettings)]) -> Asked {
     let mut by_app = Vec::new();
+    let mut known: HashMap<_, Result<Remote, Trouble>> = HashMap::new();
     let mut remotes: BTreeMap<RemoteKey, (Remote, BTreeSet<String>)> = BTreeMap::new();
     for (app, settings) in governed {
         let mut own = BTreeMap::new();
@@ -288,8 +316,16 @@ async fn ask_remotes(world: &World, governed: &[(Arc<Application>, AppSettings)]
             for (url, revision) in repositories(app, settings) {
                 let identity = normalise_repo_url(&url);
                 if !own.contains_key(&identity) {
-                    let remote = credentials::for_git(world, app, settings, &url).await;
-                    let key = remote.map(|remote| {
+                    // All that a remote depends on. Its credentials are looked for among all Secrets, so not for each
+                    // Application anew.
+                    let of_app = app.sources.iter().any(|source| normalise_repo_url(&source.repo_url) == identity);
+                    let (namespace, project) = (app.key.namespace.clone(), app.project.clone());
+                    let asked = (namespace, project, settings.method.clone(), of_app, url.clone());
+                    if !known.contains_key(&asked) {
+                        let found = credentials::for_git(world, app, settings, &url).await;
+                        known.insert(asked.clone(), found);
+                    }
+                    let key = known[&asked].clone().map(|remote| {
                         let key = (remote.identity().to_owned(), remote.credentials().name.clone());
                         remotes.entry(key.clone()).or_insert_with(|| (remote, BTreeSet::new()));
                         key
@@ -309,7 +345,7 @@ async fn ask_remotes(world: &World, governed: &[(Arc<Application>, AppSettings)]
         .map(|(key, (remote, revisions))| {
             async move {
                 let view = view(world, &remote, &revisions).await;
-                (key, (remote, view))
+                (key, (remote, view.map(Arc::new)))
             }
             .boxed()
         })
@@ -367,7 +403,7 @@ async fn view(world: &World, remote: &Remote, revisions: &BTreeSet<String>) -> R
 }
 
 struct Views {
-    by_key: BTreeMap<RemoteKey, (Remote, Result<RemoteView, Trouble>)>,
+    by_key: ByKey,
 }
 
 impl Views {
@@ -463,7 +499,7 @@ async fn load_branch(world: &World, views: &mut Views, key: &RemoteKey, branch: 
     if view.trees.contains_key(branch) {
         return;
     }
-    let remote = remote.clone();
+    let (remote, view) = (remote.clone(), Arc::make_mut(view));
     let loaded = async {
         let advertised = world.git.advertise(&remote).await?;
         match advertised.branches.get(branch) {

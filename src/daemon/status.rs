@@ -58,6 +58,30 @@ pub struct Status {
     pub stuck: Option<String>,
     /// Rounds finished since start.
     pub rounds: u64,
+    /// When each remote is looked at next.
+    pub next_rounds: Vec<NextRound>,
+    /// The election of who writes images, if there is one.
+    pub leadership: Option<Leadership>,
+}
+
+/// When a remote is looked at next.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NextRound {
+    /// The remote, without credentials; `cluster` for Applications that are patched.
+    pub remote: String,
+    /// The moment.
+    pub at: Timestamp,
+}
+
+/// Who writes images.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Leadership {
+    /// `leader`, `standby`, or `alone` where Leases may not be used.
+    pub role: &'static str,
+    /// The holder, as far as known.
+    pub holder: String,
+    /// Namespace and name of the Lease.
+    pub lease: String,
 }
 
 /// The outbox rows of one service.
@@ -105,6 +129,12 @@ impl Status {
                 "applications": p.applications,
             })).collect::<Vec<_>>(),
             "rounds": self.rounds,
+            "nextRounds": self.next_rounds.iter().map(|next| json!({
+                "remote": next.remote, "at": next.at.to_string(),
+            })).collect::<Vec<_>>(),
+            "leader": self.leadership.as_ref().map(|leadership| json!({
+                "role": leadership.role, "holder": leadership.holder, "lease": leadership.lease,
+            })),
             "notReady": self.not_ready(),
             "stuck": self.stuck,
         })

@@ -10,6 +10,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::delivery::Tally;
+use super::leader::Gate;
 use super::metrics::Metrics;
 use super::notifier::Projects;
 use super::poller::memory::Polls;
@@ -68,6 +69,8 @@ pub struct World {
     pub polls: Arc<Polls>,
     /// What an earlier run left, for commands that only explain; nothing is written from it (REG-12).
     pub past: Option<Store>,
+    /// Whether images may be written now.
+    pub gate: Gate,
 }
 
 impl World {
@@ -89,6 +92,7 @@ impl World {
             template: Arc::default(),
             polls: Arc::default(),
             past: None,
+            gate: Gate::default(),
             claims: Arc::default(),
             instance_label: Arc::default(),
             applications: Applications::default(),
@@ -110,6 +114,9 @@ impl World {
     /// (SRC-2, TEN-1), and annotations count there without an ImageUpdater object (OWN-2, OWN-3).
     pub fn governs(&self, key: &AppKey) -> bool {
         let settings = &self.settings;
+        if !settings.match_names.is_empty() && !settings.match_names.iter().any(|glob| glob.matches(&key.name)) {
+            return false;
+        }
         if self.offline() {
             return settings.native_annotations != NativeAnnotations::False;
         }
@@ -233,12 +240,32 @@ pub enum Secrets {
     Files(Arc<BTreeMap<(String, String), SecretObject>>),
     /// Nowhere.
     None,
+    /// Another place, whose answers are kept: for one round.
+    Remembering(Box<Secrets>, Arc<Mutex<BTreeMap<(String, String), Kept>>>),
 }
 
+/// An answer of [`Secrets::one`].
+type Kept = Result<Option<SecretObject>, Problem>;
+
 impl Secrets {
+    /// The same, asking for each Secret once.
+    pub fn remembering(&self) -> Secrets {
+        Secrets::Remembering(Box::new(self.clone()), Arc::default())
+    }
+
     /// One Secret; `None` if it does not exist.
     pub async fn one(&self, namespace: &str, name: &str) -> Result<Option<SecretObject>, Problem> {
         match self {
+            Secrets::Remembering(inner, kept) => {
+                let key = (namespace.to_owned(), name.to_owned());
+                let known = kept.lock().unwrap_or_else(|e| e.into_inner()).get(&key).cloned();
+                if let Some(known) = known {
+                    return known;
+                }
+                let found = Box::pin(inner.one(namespace, name)).await;
+                kept.lock().unwrap_or_else(|e| e.into_inner()).insert(key, found.clone());
+                found
+            }
             Secrets::Cluster(cluster, _) => cluster.secret(namespace, name).await.map_err(|e| e.problem()),
             Secrets::Files(files) => Ok(files.get(&(namespace.to_owned(), name.to_owned())).cloned()),
             Secrets::None => Ok(None),
@@ -248,6 +275,7 @@ impl Secrets {
     /// Argo CD's Secrets with access to repositories.
     pub fn repositories(&self) -> Vec<SecretObject> {
         match self {
+            Secrets::Remembering(inner, _) => inner.repositories(),
             Secrets::Cluster(_, known) => known.read().unwrap_or_else(|e| e.into_inner()).values().cloned().collect(),
             Secrets::Files(files) => {
                 files.values().filter(|s| s.labels.contains_key("argocd.argoproj.io/secret-type")).cloned().collect()
@@ -258,7 +286,10 @@ impl Secrets {
 
     /// Whether there is any place to look at.
     pub fn is_none(&self) -> bool {
-        matches!(self, Secrets::None)
+        match self {
+            Secrets::Remembering(inner, _) => inner.is_none(),
+            other => matches!(other, Secrets::None),
+        }
     }
 
     /// The Secrets among the manifests below a directory.

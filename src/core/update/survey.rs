@@ -46,7 +46,7 @@ pub struct RemoteView {
 }
 
 /// Remotes by normalised URL.
-pub type Remotes = BTreeMap<String, Result<RemoteView, Trouble>>;
+pub type Remotes = BTreeMap<String, Result<Arc<RemoteView>, Trouble>>;
 
 impl RemoteView {
     /// The branch that a `targetRevision` means.
