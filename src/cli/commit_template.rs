@@ -135,7 +135,9 @@ mod tests {
         let changes: Vec<Change> = SAMPLES.iter().map(|text| change(text).expect("a sample")).collect();
         let app = AppKey { namespace: "argocd".into(), name: "example-app".into() };
         let text = CommitMessage { app: &app, changes: &changes }.default_text();
-        assert!(text.starts_with("build: automatic update of example-app\n\nupdates image example/example tag '1.0.0' to '1.0.1'\n"));
+        assert!(text.starts_with(
+            "build: automatic update of example-app\n\nupdates image example/example tag '1.0.0' to '1.0.1'\n"
+        ));
         assert!(problems("{{ .Nope }}").len() == 1 && problems("{{").len() == 1 && problems("{{.AppName}}").is_empty());
     }
 }

@@ -13,8 +13,8 @@ use crate::adapters::git::{self, Git};
 use crate::adapters::http::{Gate, Http};
 use crate::adapters::registry::{Options, Registries};
 use crate::adapters::store::Store;
-use crate::config::{annotations, registries};
 use crate::config::settings::{ClusterAccess, CommitPer, Settings, Source, duration};
+use crate::config::{annotations, registries};
 use crate::core::problem::Problem;
 use crate::daemon::poller::memory::remember;
 use crate::daemon::world::{Secrets, World};
@@ -199,7 +199,8 @@ impl WorldArgs {
             git.commit_per = CommitPer::Push;
         }
         if let Some(window) = self.git_batch_window {
-            let window = u64::try_from(window).map_err(|_| "--git-batch-window: write a time of at least 0".to_owned())?;
+            let window =
+                u64::try_from(window).map_err(|_| "--git-batch-window: write a time of at least 0".to_owned())?;
             git.batch_window = Duration::from_nanos(window);
         }
         if self.git_cache_size.is_some() {

@@ -19,7 +19,6 @@ use super::poller::Turn;
 use super::round;
 use super::sharing::Sharing;
 use super::status::NextRound;
-use super::telling;
 use super::watcher::{Applications, Seen};
 use super::world::World;
 use crate::config::annotations;
@@ -119,7 +118,6 @@ impl Updater {
             _ = stop.cancelled() => return,
             () = self.world.secrets.known(&self.world.board) => {}
         }
-        telling::tell_again(&self.world).await;
         let mut updaters = self.world.updaters.subscribe();
         let mut role = self.world.gate.role();
         tokio::select! {
@@ -192,7 +190,10 @@ impl Updater {
         let Some(group) = group else {
             // Settings that cannot be used are shown, though nothing is looked at (ANN-5).
             let own = self.world.governs(&app.key);
-            self.books.forget(&app.key, if own { annotations::settings_with(&app, &self.world.settings.defaults).1 } else { Vec::new() });
+            self.books.forget(
+                &app.key,
+                if own { annotations::settings_with(&app, &self.world.settings.defaults).1 } else { Vec::new() },
+            );
             return;
         };
         self.next.entry(group).or_insert_with(Instant::now);

@@ -319,7 +319,8 @@ impl RunArgs {
         let mut metrics = self.metrics_bind_address.clone().unwrap_or_else(|| default.to_owned());
         let named = self.metrics_bind_address.is_some() && called.updates_only();
         if metrics != "0" && self.updater.metrics_secure.unwrap_or(named) {
-            let text = format!("metrics for known callers only, over HTTPS, are not served yet: nothing is on {metrics}");
+            let text =
+                format!("metrics for known callers only, over HTTPS, are not served yet: nothing is on {metrics}");
             let problem = Problem::warning("FlagPending", text).in_object("--metrics-secure");
             problems.push(problem.hint("--metrics-secure=false serves them to everybody, over plain HTTP"));
             "0".clone_into(&mut metrics);

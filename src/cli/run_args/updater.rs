@@ -162,9 +162,11 @@ impl UpdaterArgs {
 
     fn refusals(&self) -> Result<(), String> {
         if self.git_commit_signing_key.as_ref().is_some_and(|key| !key.is_empty()) {
-            return Err("--git-commit-signing-key (GIT_COMMIT_SIGNING_KEY): commits cannot be signed yet, and none is \
+            return Err(
+                "--git-commit-signing-key (GIT_COMMIT_SIGNING_KEY): commits cannot be signed yet, and none is \
                         made unsigned where signed ones are asked for; remove it to commit unsigned"
-                .to_owned());
+                    .to_owned(),
+            );
         }
         match self.git_commit_method.as_deref() {
             None | Some("git" | "api") => {}
