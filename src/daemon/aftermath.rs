@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use super::announce::{self, Pending, TRANSIENT};
@@ -36,6 +37,8 @@ pub struct Books {
     committed: Mutex<Vec<Event>>,
     /// Pushes that the Git host refused: what was pushed, when, and what it said (GIT-10).
     rejected: Mutex<HashMap<String, (u64, Instant, String)>>,
+    /// Whether the last round was led here: a new leader tells what its predecessor may not have.
+    led: AtomicBool,
 }
 
 /// What is counted of one image.
@@ -55,6 +58,7 @@ impl Books {
             since: Mutex::default(),
             committed: Mutex::default(),
             rejected: Mutex::default(),
+            led: AtomicBool::new(false),
         }
     }
 
@@ -205,6 +209,10 @@ pub async fn settle(world: &World, books: &Books, mut round: Round) -> usize {
     }
     // A standby finds and decides; what it would say, the leader says.
     let writes = world.gate.check().is_ok();
+    if writes && !books.led.swap(true, Ordering::Relaxed) {
+        telling::tell_again(world).await;
+    }
+    books.led.store(writes, Ordering::Relaxed);
     if writes {
         announce::found(world, &mut round).await;
     }

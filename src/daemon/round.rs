@@ -178,14 +178,7 @@ fn is_open(survey: &Option<Survey>) -> bool {
 type Places = HashMap<(RemoteKey, String, String), usize>;
 
 impl Round {
-    fn plan(
-        &mut self,
-        survey: &Survey,
-        input: &Input,
-        views: &Views,
-        places: &mut Places,
-        refuse_digest_only: bool,
-    ) {
+    fn plan(&mut self, survey: &Survey, input: &Input, views: &Views, places: &mut Places, refuse_digest_only: bool) {
         for routed in &survey.units {
             if let Some(problem) = digest_only(&routed.unit).filter(|_| refuse_digest_only) {
                 self.problems.entry(input.app.key.to_string()).or_default().push(problem.in_object(input.app.label()));

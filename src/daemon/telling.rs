@@ -19,7 +19,7 @@ use crate::core::update::Refresh as Asked;
 /// Applications told at the same time.
 const AT_ONCE: usize = 8;
 
-/// What was written this long before the start is told once more. Kubernetes keeps Events for an hour.
+/// What was written this long before somebody began to lead is told once more. Kubernetes keeps Events for an hour.
 const TELL_AGAIN: SignedDuration = SignedDuration::from_mins(10);
 
 /// So many events are looked through for that.
@@ -56,8 +56,8 @@ async fn told_all(world: &World, told: Vec<BoxFuture<'_, Option<String>>>) {
     world.board.problems("refresh", notice.into_iter().collect());
 }
 
-/// Records the Kubernetes Events of what was written just before this process began: whoever wrote it may have died
-/// before it told. Those that are there already stay single, because their names follow from what they tell (INV-1).
+/// Records the Kubernetes Events of what was written just before this process began to lead: whoever wrote it may have
+/// died before it told. Those that are there already stay single, because their names follow from what they tell (INV-1).
 pub(super) async fn tell_again(world: &World) {
     let (Some(cluster), Some(store)) = (&world.cluster, &world.store) else { return };
     if world.offline() || world.settings.dry_run || !world.settings.kube_events {

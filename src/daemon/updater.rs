@@ -19,7 +19,6 @@ use super::poller::{Extent, Turn};
 use super::round;
 use super::sharing::Sharing;
 use super::status::NextRound;
-use super::telling;
 use super::watcher::{Applications, Seen};
 use super::world::World;
 use crate::config::annotations;
@@ -119,7 +118,6 @@ impl Updater {
             _ = stop.cancelled() => return,
             () = self.world.secrets.known(&self.world.board) => {}
         }
-        telling::tell_again(&self.world).await;
         let mut updaters = self.world.updaters.subscribe();
         let mut role = self.world.gate.role();
         tokio::select! {
