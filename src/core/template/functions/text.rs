@@ -151,6 +151,11 @@ fn no_space(source: &str) -> String {
     if kept.chars().count() == source.len() { source.to_owned() } else { kept }
 }
 
+/// Counts bytes, as sprig does. A cut inside a character leaves bytes that are no text: each becomes one U+FFFD, where Go
+/// keeps the byte. The difference shows only where Go puts the text on the wire as it is: in a mail, in the raw body of a
+/// webhook, in Slack's form field. Go's `encoding/json` writes the same U+FFFD for each such byte ("replacing invalid bytes
+/// with the Unicode replacement rune"), and so does whoever reads the raw ones as UTF-8. To carry the bytes, every value,
+/// message and stored row would have to hold bytes instead of text.
 fn trunc(length: i64, source: &str) -> String {
     let size = source.len() as i64;
     if length < 0 && size + length > 0 {
@@ -162,6 +167,7 @@ fn trunc(length: i64, source: &str) -> String {
     source.to_owned()
 }
 
+/// By bytes, see [`trunc`].
 fn substr(start: i64, end: i64, source: &str) -> Outcome {
     let size = source.len() as i64;
     let (start, end) = match (start, end) {
