@@ -128,10 +128,11 @@ pub fn yaml_splice(input: &[u8]) {
     let (tag, before) = (parts.text(), parts.text());
     let Some(case) = Case::of(values(), SourceType::Helm, &tag, Some("image")) else { return };
     let Some(old) = documents(&before) else { return };
-    // A shared value is changed where it is written, for all that refer to it; a block scalar is written anew.
+    // A shared value is changed where it is written, for all that refer to it; a block scalar is written anew. NEL, LS
+    // and PS end a line in YAML 1.1 and are part of a word in 1.2 (§5.4), so the parsers differ before any edit.
     let image = old.first().and_then(|root| root.get("image")).and_then(yaml_serde::Value::as_str);
     let Some(text) = image.map(str::to_owned) else { return };
-    if before.contains(['&', '*']) || text.contains('\n') {
+    if before.contains(['&', '*', '\u{85}', '\u{2028}', '\u{2029}']) || text.contains('\n') {
         return;
     }
     let Some(after) = case.after(&before) else { return };
