@@ -43,7 +43,8 @@ pub fn run(args: ExplainArgs) -> u8 {
         Ok(runtime) => runtime,
         Err(error) => return fail(1, error),
     };
-    let looked = runtime.block_on(plan::look(&args.world, &args.watch_namespaces, std::slice::from_ref(&args.app)));
+    let apps = std::slice::from_ref(&args.app);
+    let looked = runtime.block_on(plan::look(&args.world, &args.watch_namespaces, apps, true));
     runtime.shutdown_timeout(std::time::Duration::from_millis(100));
     let look = match looked {
         Ok(look) => look,

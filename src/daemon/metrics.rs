@@ -15,6 +15,7 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
 use super::status::{Status, Waiting};
+use crate::adapters::registry::Observed;
 use crate::core::problem::Severity;
 
 /// States of an outbox row.
@@ -90,6 +91,9 @@ pub struct Metrics {
     images_watched: Gauge,
     registry_requests: Family<RegistryHost, Counter>,
     registry_failures: Family<RegistryHost, Counter>,
+    registry_seconds: Family<RegistryHost, Histogram>,
+    registry_throttled: Family<RegistryHost, Counter>,
+    registry_budget: Family<RegistryHost, Gauge>,
     git_seconds: Family<GitOperation, Histogram>,
     push_retries: Counter,
     tag_to_commit: Histogram,
@@ -126,6 +130,9 @@ impl Default for Metrics {
             images_watched: Gauge::default(),
             registry_requests: Family::default(),
             registry_failures: Family::default(),
+            registry_seconds: Family::new_with_constructor(short_times),
+            registry_throttled: Family::default(),
+            registry_budget: Family::default(),
             git_seconds: Family::new_with_constructor(short_times),
             push_retries: Counter::default(),
             tag_to_commit: long_times(),
@@ -168,6 +175,11 @@ impl Metrics {
         r.register("argocd_image_updater_images_errors", "Failed or refused changes", self.image_errors.clone());
         r.register("argocd_image_updater_registry_requests", "Requests", self.registry_requests.clone());
         r.register("argocd_image_updater_registry_requests_failed", "Failures", self.registry_failures.clone());
+        let help = "Requests to a registry, tokens included";
+        r.register("lynceus_registry_request_seconds", help, self.registry_seconds.clone());
+        r.register("lynceus_registry_throttled", "Answers 429 and 503", self.registry_throttled.clone());
+        let help = "Requests left, as the registry said";
+        r.register("lynceus_registry_budget_remaining", help, self.registry_budget.clone());
         r.register("lynceus_images", "Images by state", self.images.clone());
         r.register("lynceus_problems", "Open problems by kind", self.problems.clone());
         r.register("lynceus_git_operation_seconds", "Git operations", self.git_seconds.clone());
@@ -255,15 +267,29 @@ impl Metrics {
         self.rounds.inc();
     }
 
-    /// Requests to a registry since the start.
-    pub fn registry_totals(&self, host: &str, requests: u64) {
-        let counter = self.registry_requests.get_or_create_owned(&RegistryHost { registry: host.to_owned() });
-        counter.inc_by(requests.saturating_sub(counter.get()));
+    /// One request to a registry.
+    pub fn registry_request(&self, request: &Observed<'_>) {
+        let host = RegistryHost { registry: request.registry.to_owned() };
+        self.registry_requests.get_or_create(&host).inc();
+        self.registry_seconds.get_or_create(&host).observe(request.took.as_secs_f64());
+        // Both series exist from the first request on, so that a first failure is seen as an increase.
+        self.registry_failures.get_or_create(&host).inc_by(u64::from(!request.answered));
+        self.registry_throttled.get_or_create(&host).inc_by(u64::from(request.throttled));
     }
 
-    /// One request to a registry that was not answered as it should be.
-    pub fn registry_failed(&self, host: &str) {
-        self.registry_failures.get_or_create(&RegistryHost { registry: host.to_owned() }).inc();
+    /// What registries said of the requests left; of several entries of one host, the smallest.
+    pub fn registry_budgets(&self, budgets: impl Iterator<Item = (String, Option<u64>)>) {
+        let mut least: BTreeMap<String, u64> = BTreeMap::new();
+        for (host, remaining) in budgets {
+            let Some(remaining) = remaining else { continue };
+            least.entry(host).and_modify(|least| *least = (*least).min(remaining)).or_insert(remaining);
+        }
+        self.registry_budget.clear();
+        for (registry, remaining) in least {
+            self.registry_budget
+                .get_or_create(&RegistryHost { registry })
+                .set(remaining.try_into().unwrap_or(i64::MAX));
+        }
     }
 
     /// The text of the endpoint, after taking the gauges from the status. `namespace` is that of the configuration.

@@ -29,14 +29,17 @@ pub mod follower;
 pub mod foreign;
 mod gone;
 mod image_events;
+mod labels;
 pub mod metrics;
 pub mod notifier;
 pub mod offline;
 mod overview;
 pub mod patcher;
 pub mod poller;
+pub mod registries;
 pub mod round;
 pub mod rules;
+mod sharing;
 pub mod status;
 pub mod trust;
 pub mod undefined;
@@ -89,9 +92,9 @@ impl Handle {
         if let Some(store) = &self.world.store {
             self.world.metrics.store_errors(store.tally().errors);
         }
-        for endpoint in self.world.registries.endpoints() {
-            self.world.metrics.registry_totals(&endpoint.host(), endpoint.requests().total());
-        }
+        let endpoints = self.world.registries.endpoints();
+        let budgets = endpoints.iter().map(|endpoint| (endpoint.host(), endpoint.budget_remaining()));
+        self.world.metrics.registry_budgets(budgets);
         self.world.metrics.text(&self.status(), &self.world.settings.argocd_namespace)
     }
 
@@ -121,7 +124,7 @@ pub async fn start(
     }
     let applications = Applications::default();
     let (commands, command_receiver) = mpsc::unbounded_channel();
-    let handle = Handle { world: world.clone(), applications: applications.clone(), commands };
+    let handle = Handle { world: world.clone(), applications: applications.clone(), commands: commands.clone() };
     let mut tasks = Tasks { set: JoinSet::new(), stop: stop.clone() };
     let mut listeners = Vec::new();
     let clock = delivery::Clock::start(Timestamp::now());
@@ -131,6 +134,7 @@ pub async fn start(
         listeners.push(sender);
         let updater = updater::Updater::new(world.clone(), applications.clone());
         tasks.spawn("update", updater.run(seen, command_receiver, stop.clone()));
+        tasks.spawn("registries", registries::follow(world.clone(), commands, stop.clone()));
         if world.cluster.is_some() && !world.offline() {
             let (world, stop) = (world.clone(), stop.clone());
             tasks.spawn("image updaters", async move { world.follow_updaters(false, stop).await });

@@ -6,8 +6,9 @@ use std::sync::Arc;
 
 use futures::{FutureExt, StreamExt};
 
-use super::credentials;
-use super::poller::{self, Answer, Ask};
+use super::credentials::{self, SecretsOnce};
+use super::labels;
+use super::poller::{self, Answer, Ask, Turn};
 use super::world::World;
 use crate::adapters::git::Remote;
 use crate::config::annotations;
@@ -59,8 +60,14 @@ pub struct Round {
 /// A remote as one credential sees it.
 type RemoteKey = (String, String);
 
-/// Looks at these Applications once.
+/// Looks at these Applications once, in a round of their own.
 pub async fn look(world: &World, apps: &[Arc<Application>]) -> Round {
+    look_in(world, apps, &Turn::default()).await
+}
+
+/// Looks at these Applications in one of several remotes' rounds.
+pub async fn look_in(world: &World, apps: &[Arc<Application>], turn: &Turn) -> Round {
+    let secrets = SecretsOnce::default();
     let mut round = Round::default();
     let mut governed = Vec::new();
     for app in apps {
@@ -70,7 +77,8 @@ pub async fn look(world: &World, apps: &[Arc<Application>]) -> Round {
         }
         governed.extend(settings.map(|settings| (app.clone(), settings)));
     }
-    let (answers, remotes) = tokio::join!(ask_registries(world, &governed), ask_remotes(world, &governed));
+    let (answers, remotes) =
+        tokio::join!(ask_registries(world, &secrets, turn, &governed), ask_remotes(world, &governed));
     let Asked { by_app, by_key } = remotes;
     let mut inputs: Vec<Input> = governed
         .into_iter()
@@ -86,11 +94,19 @@ pub async fn look(world: &World, apps: &[Arc<Application>]) -> Round {
             break;
         }
         if pass > 0 {
-            complete(world, &mut inputs, &mut views, &surveys, &open).await;
+            complete(world, &secrets, &mut inputs, &mut views, &surveys, &open).await;
         }
         for (index, done) in survey_all(world, &inputs, &views, open).await {
             surveys[index] = Some(done);
         }
+    }
+    if world.commit_template().is_some_and(|template| template.reads("Labels")) {
+        let found = labels::look_up(world, &secrets, &inputs, &surveys).await;
+        let without = found.withhold(&mut inputs, &surveys);
+        for (index, done) in survey_all(world, &inputs, &views, without).await {
+            surveys[index] = Some(done);
+        }
+        found.give(&inputs, &mut surveys);
     }
     for (input, survey) in inputs.into_iter().zip(surveys) {
         let Some(survey) = survey else { continue };
@@ -112,10 +128,10 @@ pub async fn look(world: &World, apps: &[Arc<Application>]) -> Round {
 
 /// What one Application's survey is made from.
 #[derive(Clone)]
-struct Input {
-    app: Arc<Application>,
-    settings: AppSettings,
-    candidates: Vec<Answer>,
+pub(super) struct Input {
+    pub(super) app: Arc<Application>,
+    pub(super) settings: AppSettings,
+    pub(super) candidates: Vec<Answer>,
     /// By normalised URL: which remote, or why none.
     remotes: BTreeMap<String, Result<RemoteKey, Trouble>>,
 }
@@ -151,10 +167,16 @@ impl Round {
 }
 
 /// All images of all Applications, asked together.
-async fn ask_registries(world: &World, governed: &[(Arc<Application>, AppSettings)]) -> Vec<Vec<Answer>> {
+async fn ask_registries(
+    world: &World,
+    secrets: &SecretsOnce,
+    turn: &Turn,
+    governed: &[(Arc<Application>, AppSettings)],
+) -> Vec<Vec<Answer>> {
     let mut asks = Vec::new();
+    let mut asked_for: Vec<(&Application, Option<&str>)> = Vec::new();
     let mut places: Vec<Vec<Result<usize, Trouble>>> = Vec::new();
-    // One Secret is read once a round, however many images name it.
+    // One credential serves the round, however many images use it.
     let mut known = BTreeMap::new();
     for (app, settings) in governed {
         let mut own = Vec::new();
@@ -163,9 +185,10 @@ async fn ask_registries(world: &World, governed: &[(Arc<Application>, AppSetting
                 own.push(Err(Trouble { kind: problem.code, text: problem.to_string() }));
                 continue;
             }
-            let key = (app.key.namespace.clone(), tracked.pull_secret.clone(), tracked.repository());
+            let form = tracked.pull_secret.as_deref();
+            let key = (app.key.namespace.clone(), form, tracked.repository());
             if !known.contains_key(&key) {
-                let found = credentials::for_registry(world, app, &tracked.image, tracked.pull_secret.as_deref()).await;
+                let found = credentials::for_registry(world, secrets, app, &tracked.image, form).await;
                 known.insert(key.clone(), found);
             }
             own.push(match &known[&key] {
@@ -173,6 +196,7 @@ async fn ask_registries(world: &World, governed: &[(Arc<Application>, AppSetting
                     let in_use = in_use(app, &tracked.image);
                     let (image, selection) = (tracked.image.clone(), tracked.selection.clone());
                     asks.push(Ask { image, selection, credential: credential.clone(), in_use });
+                    asked_for.push((app, form));
                     Ok(asks.len() - 1)
                 }
                 Err(trouble) => Err(trouble.clone()),
@@ -180,9 +204,40 @@ async fn ask_registries(world: &World, governed: &[(Arc<Application>, AppSetting
         }
         places.push(own);
     }
-    let answers = poller::ask(world, &asks).await;
+    let mut answers = poller::ask(world, turn, &asks).await;
+    ask_with_new_credentials(world, turn, &asks, &asked_for, &mut answers).await;
     let take = |place: Result<usize, Trouble>| place.and_then(|index| answers[index].clone());
     places.into_iter().map(|own| own.into_iter().map(take).collect()).collect()
+}
+
+/// Where access was denied, the credential is read anew; if it has changed meanwhile, the question is asked once more
+/// (REG-13). The same one would be denied again: a token of it was renewed already.
+async fn ask_with_new_credentials(
+    world: &World,
+    turn: &Turn,
+    asks: &[Ask],
+    asked_for: &[(&Application, Option<&str>)],
+    answers: &mut [Answer],
+) {
+    let secrets = SecretsOnce::default();
+    let (mut again, mut places) = (Vec::new(), Vec::new());
+    for (index, ask) in asks.iter().enumerate() {
+        let denied = answers[index].as_ref().is_err_and(|trouble| trouble.kind == "registry-auth");
+        let Some(used) = ask.credential.as_ref().filter(|_| denied) else { continue };
+        let (app, form) = asked_for[index];
+        let found = credentials::for_registry(world, &secrets, app, &ask.image, form).await;
+        if let Ok(Some(new)) = found
+            && new != *used
+        {
+            again.push(Ask { credential: Some(new), ..ask.clone() });
+            places.push(index);
+        }
+    }
+    if again.is_empty() {
+        return;
+    }
+    let given = poller::ask(world, turn, &again).await;
+    places.into_iter().zip(given).for_each(|(place, answer)| answers[place] = answer);
 }
 
 fn in_use(app: &Application, image: &ImageRef) -> Option<String> {
@@ -327,12 +382,19 @@ async fn survey_all(world: &World, inputs: &[Input], views: &Views, which: Vec<u
 }
 
 /// Looks up what open surveys said is missing.
-async fn complete(world: &World, inputs: &mut [Input], views: &mut Views, surveys: &[Option<Survey>], open: &[usize]) {
+async fn complete(
+    world: &World,
+    secrets: &SecretsOnce,
+    inputs: &mut [Input],
+    views: &mut Views,
+    surveys: &[Option<Survey>],
+    open: &[usize],
+) {
     for index in open {
         let wants = surveys[*index].as_ref().map(|survey| survey.wants.clone()).unwrap_or_default();
         for want in wants {
             match want {
-                Want::Digest(image, tag) => digest(world, &mut inputs[*index], image, &tag).await,
+                Want::Digest(image, tag) => digest(world, secrets, &mut inputs[*index], image, &tag).await,
                 Want::Branch(remote, branch) => {
                     let Some(Ok(key)) = inputs[*index].remotes.get(&remote).cloned() else { continue };
                     load_branch(world, views, &key, &branch).await;
@@ -342,11 +404,12 @@ async fn complete(world: &World, inputs: &mut [Input], views: &mut Views, survey
     }
 }
 
-async fn digest(world: &World, input: &mut Input, image: usize, tag: &str) {
+async fn digest(world: &World, secrets: &SecretsOnce, input: &mut Input, image: usize, tag: &str) {
     let tracked = input.settings.images[image].clone();
     let endpoint = world.registries.endpoint_of(&tracked.image);
     let repository = world.registries.repository_of(&tracked.image);
-    let credential = credentials::for_registry(world, &input.app, &tracked.image, tracked.pull_secret.as_deref()).await;
+    let form = tracked.pull_secret.as_deref();
+    let credential = credentials::for_registry(world, secrets, &input.app, &tracked.image, form).await;
     let found = match &credential {
         Ok(credential) => {
             let asked = world.registries.digest(&endpoint, &repository, tag, credential.as_ref().into()).await;

@@ -13,7 +13,9 @@ use tokio_util::sync::CancellationToken;
 use super::aftermath::{self, Books};
 use super::command::Command;
 use super::follower::Follower;
+use super::poller::Turn;
 use super::round;
+use super::sharing::Sharing;
 use super::watcher::{Applications, Seen};
 use super::world::World;
 use crate::config::annotations;
@@ -52,6 +54,9 @@ pub struct Updater {
     next: HashMap<String, Instant>,
     /// Partial rounds that wait: the group, which Applications, from when on.
     partial: HashMap<String, (BTreeSet<AppKey>, Instant)>,
+    /// Groups whose next round somebody asked for: no earlier answer of a registry serves it.
+    fresh: BTreeSet<String>,
+    sharing: Sharing,
     running: BTreeSet<String>,
     rounds: JoinSet<String>,
     books: Arc<Books>,
@@ -71,6 +76,8 @@ impl Updater {
             applications,
             next: HashMap::new(),
             partial: HashMap::new(),
+            fresh: BTreeSet::new(),
+            sharing: Sharing::default(),
             running: BTreeSet::new(),
             rounds: JoinSet::new(),
             books,
@@ -117,7 +124,7 @@ impl Updater {
                 Event::Seen(Seen::Version(app)) => self.version(app).await,
                 Event::Seen(Seen::Gone(key)) => self.gone(&key),
                 Event::Seen(Seen::Complete) => self.completed(),
-                Event::Command(Command::Refresh(key)) => self.look_at(key, Duration::ZERO),
+                Event::Command(Command::Refresh(key)) => self.asked_for(key),
                 Event::Command(Command::RefreshAll) => self.all_due(),
                 Event::Ended(group) => self.ended(&group),
                 Event::Owners => self.owners_changed(),
@@ -144,7 +151,9 @@ impl Updater {
         if self.known.insert(app.key.clone(), print) == Some(print) {
             return;
         }
-        let Some(group) = self.group(&app) else {
+        let group = self.group(&app);
+        self.sharing.set(&app, group.as_deref());
+        let Some(group) = group else {
             // Settings that cannot be used are shown, though nothing is looked at (ANN-5).
             let own = self.world.governs(&app.key);
             self.books.forget(&app.key, if own { annotations::settings(&app).1 } else { Vec::new() });
@@ -163,6 +172,7 @@ impl Updater {
 
     fn gone(&mut self, key: &AppKey) {
         self.known.remove(key);
+        self.sharing.forget(key);
         self.books.forget(key, Vec::new());
         let alive: BTreeSet<String> = self.applications.all().iter().filter_map(|app| self.group(app)).collect();
         self.next.retain(|group, _| alive.contains(group));
@@ -180,7 +190,9 @@ impl Updater {
     fn owners_changed(&mut self) {
         self.next.clear();
         for app in self.applications.all() {
-            match self.group(&app) {
+            let group = self.group(&app);
+            self.sharing.set(&app, group.as_deref());
+            match group {
                 Some(group) => {
                     self.next.entry(group).or_insert_with(Instant::now);
                 }
@@ -190,7 +202,13 @@ impl Updater {
     }
 
     fn all_due(&mut self) {
+        self.fresh.extend(self.next.keys().cloned());
         self.next.values_mut().for_each(|at| *at = Instant::now());
+    }
+
+    fn asked_for(&mut self, key: AppKey) {
+        self.fresh.extend(self.applications.by_key(&key).and_then(|app| self.group(&app)));
+        self.look_at(key, Duration::ZERO);
     }
 
     fn look_at(&mut self, key: AppKey, after: Duration) {
@@ -261,9 +279,11 @@ impl Updater {
             return;
         }
         self.running.insert(group.clone());
+        let fresh = self.fresh.remove(&group);
+        let turn = Turn { group: group.clone(), shared: Arc::new(self.sharing.shared(&group)), fresh };
         let (world, books) = (self.world.clone(), self.books.clone());
         self.rounds.spawn(async move {
-            let round = round::look(&world, &apps).await;
+            let round = round::look_in(&world, &apps, &turn).await;
             aftermath::settle(&world, &books, round).await;
             group
         });

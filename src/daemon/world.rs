@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 use super::delivery::Tally;
 use super::metrics::Metrics;
 use super::notifier::Projects;
+use super::poller::memory::Polls;
 use super::status::Board;
 use crate::adapters::cluster::{Cluster, DocumentEvent, Namespaces, SecretObject};
 use crate::adapters::git::Git;
@@ -54,9 +55,34 @@ pub struct World {
     pub tally: Arc<Tally>,
     /// The commit message's template, if one is configured and good.
     pub template: Arc<RwLock<Option<Arc<Template>>>>,
+    /// What is remembered of polls between rounds.
+    pub polls: Arc<Polls>,
+    /// What an earlier run left, for commands that only explain; nothing is written from it (REG-12).
+    pub past: Option<Store>,
 }
 
 impl World {
+    /// A world without cluster, Secrets and store, where nothing has happened yet.
+    pub fn new(settings: Settings, registries: Registries, git: Git, http: Http) -> World {
+        World {
+            settings: Arc::new(settings),
+            registries,
+            git,
+            cluster: None,
+            secrets: Secrets::None,
+            projects: Arc::default(),
+            store: None,
+            metrics: Arc::default(),
+            board: Board::default(),
+            updaters: Arc::new(watch::channel(None).0),
+            http,
+            tally: Arc::default(),
+            template: Arc::default(),
+            polls: Arc::default(),
+            past: None,
+        }
+    }
+
     /// No cluster is the source of Applications: manifests are.
     pub fn offline(&self) -> bool {
         self.settings.source != Source::Cluster

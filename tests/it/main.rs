@@ -12,5 +12,6 @@ mod demo;
 mod git;
 mod lint;
 mod notify;
+mod polls;
 mod registry;
 mod update;

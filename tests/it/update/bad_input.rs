@@ -144,7 +144,7 @@ async fn inv_4_evt_2_an_unreachable_registry_and_git_host_hurt_their_own_and_rec
         "{}1/gone.git",
         gone.split("/gone").next().expect("a host").rsplit_once(':').expect("a port").0.to_owned() + ":"
     );
-    let more = format!("- name: other\n  prefix: {0}\n  api_url: http://{0}\n  limit: -1\n", other.host());
+    let more = format!("- name: other\n  prefix: {0}\n  api_url: http://{0}\n  limit: 1000\n", other.host());
     house.file("registries.conf", &format!("{}{more}", stage.registries()));
     other.set_down(true);
     let mut lost = stage.helm_app("lost", "~1.0");

@@ -5,6 +5,7 @@ mod bad_input;
 mod kill;
 mod methods;
 mod offline;
+mod registries;
 mod stage;
 mod told;
 mod walk;
