@@ -289,7 +289,7 @@ async fn out_01_out_02_out_03_a_life_that_ends_at_any_of_its_syncs_loses_nothing
         };
         stage.house.launch_to_die_at(SYNCS, count);
         let start = std::time::Instant::now();
-        while !stage.house.ended() && start.elapsed() < LIFE {
+        while !stage.house.ended() && start.elapsed() < PATIENCE {
             // Recorded as well: nothing is left to be made durable.
             if all_arrived() && stage.house.status().await.is_some_and(|status| status["outbox"] == all_done) {
                 whole = true;
