@@ -196,7 +196,8 @@ pub async fn start(
     world.board.ready("store");
     let (board, metrics) = (world.board.clone(), world.metrics.clone());
     tasks.spawn("observe", watcher::run(events, applications, listeners, board, metrics, stop.clone()));
-    let overview = overview::Overview { store: store.clone(), board: world.board.clone(), clock };
+    let (board, tally) = (world.board.clone(), world.tally.clone());
+    let overview = overview::Overview { store: store.clone(), board, clock, tally };
     tasks.spawn("overview", overview.run(stop.clone()));
     let api = world.cluster.clone().filter(|_| world.settings.notifications && !world.offline());
     let trust = trust::Follower {
