@@ -107,7 +107,9 @@ impl Metadata {
         let mut inner = self.inner();
         let keys: Vec<[u8; 16]> = inner.changed.iter().take(most).copied().collect();
         let rows = keys.iter().map(|key| inner.row(*key)).collect();
-        keys.iter().for_each(|key| drop(inner.changed.remove(key)));
+        for key in &keys {
+            inner.changed.remove(key);
+        }
         rows
     }
 

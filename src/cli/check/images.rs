@@ -117,7 +117,9 @@ impl Wanted {
             let credential = match &entry.credentials {
                 None => Ok(None),
                 Some(text) => match CredentialForm::parse(text) {
-                    Ok(form) => credentials::read(world, secrets, &form, &image, None).await.map(Some).map_err(|t| t.text),
+                    Ok(form) => {
+                        credentials::read(world, secrets, &form, &image, None).await.map(Some).map_err(|t| t.text)
+                    }
                     Err(problem) => Err(problem.to_string()),
                 },
             };
