@@ -74,6 +74,13 @@ pub fn misplaced(document: &Json) -> Option<Problem> {
     Some(Problem::warning("annotation-on-wrong-object", text).at_key(first.as_str()).hint(hint))
 }
 
+/// What is wrong with defaults whatever the Application: keys that do not exist application-wide. Their values are read
+/// with each Application, and fail closed there.
+pub fn unusable_defaults(defaults: &Defaults) -> Vec<Problem> {
+    let keys: Vec<String> = defaults.keys().map(|key| format!("{OWN}{key}")).collect();
+    annotation_keys::unknown(keys.iter(), &[])
+}
+
 struct Reader<'a> {
     annotations: &'a BTreeMap<String, String>,
     defaults: &'a Defaults,

@@ -36,11 +36,8 @@ impl World {
         }
     }
 
-    /// Whether the image half looks at a namespace's Applications at all (SRC-2).
-    fn watches(&self, namespace: &str) -> bool {
-        if self.offline() {
-            return true;
-        }
+    /// Whether the Applications of a namespace are watched (SRC-2).
+    pub fn watches(&self, namespace: &str) -> bool {
         match Namespaces::parse(&self.settings.watch_namespaces, &self.settings.argocd_namespace) {
             Ok(Namespaces::All) => true,
             Ok(Namespaces::Own(own)) => namespace == own,
@@ -49,9 +46,13 @@ impl World {
         }
     }
 
-    /// Who manages an Application by its annotations; `None` outside the watched namespaces (TEN-1).
+    /// Who manages an Application by its annotations; `None` if the image half does not look at it: outside the watched
+    /// namespaces, or not among the names that are matched (SRC-2, SRC-3, TEN-1).
     pub fn standing(&self, app: &Application) -> Option<Standing> {
-        self.watches(&app.key.namespace).then(|| self.ownership().standing(app, self.native()))
+        let names = &self.settings.match_names;
+        let named = names.is_empty() || names.iter().any(|glob| glob.matches(&app.key.name));
+        let admitted = named && (self.offline() || self.watches(&app.key.namespace));
+        admitted.then(|| self.ownership().standing(app, self.native()))
     }
 
     /// Whether the image half may manage an Application by its annotations (TEN-1, OWN-1 to OWN-3).
@@ -284,7 +285,7 @@ pub fn sort_out(world: &World, apps: Vec<Arc<Application>>) -> (Vec<Arc<Applicat
                 left.insert(app.key.clone(), why.to_owned());
             }
             None => {
-                left.insert(app.key.clone(), "its namespace is not watched".to_owned());
+                left.insert(app.key.clone(), "its namespace is not watched, or its name is not matched".to_owned());
             }
         }
     }

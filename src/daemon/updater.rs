@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
+use jiff::Timestamp;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
@@ -13,8 +14,12 @@ use tokio_util::sync::CancellationToken;
 use super::aftermath::{self, Books};
 use super::command::Command;
 use super::follower::Follower;
+use super::leader::Role;
 use super::ownership::Standings;
+use super::poller::{Extent, Turn};
 use super::round;
+use super::sharing::Sharing;
+use super::status::NextRound;
 use super::watcher::{Applications, Seen};
 use super::world::World;
 use crate::config::annotations;
@@ -25,8 +30,14 @@ use crate::core::update::decision;
 /// Changes of Applications are collected this long before their partial round (CYC-5).
 const SETTLE: Duration = Duration::from_millis(500);
 
+/// At the start the Lease is waited for as long as this: a round before it could write nothing and be repeated.
+const LEAD: Duration = Duration::from_secs(2);
+
 /// Rounds of different remotes that run at the same time.
 const AT_ONCE: usize = 8;
+
+/// When a group is due that is looked at once per change of configuration.
+const NEVER: Duration = Duration::from_secs(10 * 365 * 86_400);
 
 /// What a remote's next round is about.
 #[derive(Clone, Debug)]
@@ -42,7 +53,18 @@ enum Event {
     Ended(String),
     /// ImageUpdater objects came, changed or went.
     Owners,
+    /// Whether images may be written here.
+    Role(Role),
     Due,
+}
+
+/// What is remembered of an Application.
+struct Known {
+    /// What of it decides about its images: a version that leaves it alone causes no look.
+    print: u64,
+    /// The version that `group` was read from. Annotations are read once a version, not once for every remote.
+    version: String,
+    group: Option<String>,
 }
 
 /// The dispatcher.
@@ -53,12 +75,14 @@ pub struct Updater {
     next: HashMap<String, Instant>,
     /// Partial rounds that wait: the group, which Applications, from when on.
     partial: HashMap<String, (BTreeSet<AppKey>, Instant)>,
+    /// Groups whose next round somebody asked for: no earlier answer of a registry serves it.
+    fresh: BTreeSet<String>,
+    sharing: Sharing,
     running: BTreeSet<String>,
     rounds: JoinSet<String>,
     books: Arc<Books>,
     follower: Follower,
-    /// What of an Application decides about its images: a version that leaves it alone causes no look.
-    known: HashMap<AppKey, u64>,
+    known: HashMap<AppKey, Known>,
     standings: Standings,
     complete: bool,
     /// It was logged how many Applications are governed.
@@ -75,6 +99,8 @@ impl Updater {
             applications,
             next: HashMap::new(),
             partial: HashMap::new(),
+            fresh: BTreeSet::new(),
+            sharing: Sharing::default(),
             running: BTreeSet::new(),
             rounds: JoinSet::new(),
             books,
@@ -99,6 +125,12 @@ impl Updater {
             () = self.world.secrets.known(&self.world.board) => {}
         }
         let mut owners = self.world.owners.subscribe();
+        let mut role = self.world.gate.role();
+        tokio::select! {
+            _ = stop.cancelled() => return,
+            _ = tokio::time::timeout(LEAD, role.wait_for(|role| *role != Role::Standby)) => {}
+        }
+        role.borrow_and_update();
         loop {
             if self.running.is_empty() {
                 progress.idle();
@@ -107,6 +139,10 @@ impl Updater {
             let event = tokio::select! {
                 _ = stop.cancelled() => break,
                 changed = owners.changed() => match changed { Ok(()) => Event::Owners, Err(_) => break },
+                changed = role.changed() => match changed {
+                    Ok(()) => Event::Role(*role.borrow_and_update()),
+                    Err(_) => break,
+                },
                 seen = seen.recv() => match seen { Some(seen) => Event::Seen(seen), None => break },
                 command = commands.recv() => match command { Some(command) => Event::Command(command), None => break },
                 Some(ended) = self.rounds.join_next(), if !self.rounds.is_empty() => match ended {
@@ -123,10 +159,13 @@ impl Updater {
                 Event::Seen(Seen::Version(app)) => self.version(app).await,
                 Event::Seen(Seen::Gone(key)) => self.gone(&key),
                 Event::Seen(Seen::Complete) => self.completed(),
-                Event::Command(Command::Refresh(key)) => self.look_at(key, Duration::ZERO),
+                Event::Command(Command::Refresh(key)) => self.asked_for(key),
                 Event::Command(Command::RefreshAll) => self.all_due(),
                 Event::Ended(group) => self.ended(&group),
                 Event::Owners => self.owners_changed(),
+                Event::Role(Role::Standby) => {}
+                // What was found meanwhile is written now.
+                Event::Role(Role::Leader | Role::Alone) => self.all_due(),
                 Event::Due => {}
             }
             self.start_due();
@@ -151,14 +190,21 @@ impl Updater {
         if moved && self.complete {
             self.standings.show(&self.world);
         }
-        let print = fingerprint(&app);
-        if self.known.insert(app.key.clone(), print) == Some(print) && !moved {
+        let (print, version) = (fingerprint(&app), app.resource_version.clone());
+        if let Some(known) = self.known.get_mut(&app.key).filter(|known| known.print == print && !moved) {
+            known.version = version;
             return;
         }
-        let Some(group) = self.group(&app) else {
+        self.known.insert(app.key.clone(), Known { print, version, group: group_of(&app) });
+        let group = self.group(&app);
+        self.sharing.set(&app, group.as_deref());
+        let Some(group) = group else {
             // Settings that cannot be used are shown, though nothing is looked at (ANN-5).
             let own = self.world.governs(&app);
-            self.books.forget(&app.key, if own { annotations::settings(&app).1 } else { Vec::new() });
+            self.books.forget(
+                &app.key,
+                if own { annotations::settings_with(&app, &self.world.settings.defaults).1 } else { Vec::new() },
+            );
             return;
         };
         self.next.entry(group).or_insert_with(Instant::now);
@@ -169,7 +215,14 @@ impl Updater {
 
     /// Which rounds an Application belongs to, if this half governs it at all (TEN-1).
     fn group(&self, app: &Application) -> Option<String> {
-        if self.world.governs(app) { group_of(app) } else { None }
+        if !self.world.governs(app) {
+            return None;
+        }
+        match self.known.get(&app.key) {
+            // Manifests have no versions.
+            Some(known) if known.version == app.resource_version && !known.version.is_empty() => known.group.clone(),
+            _ => group_of(app),
+        }
     }
 
     fn gone(&mut self, key: &AppKey) {
@@ -177,6 +230,7 @@ impl Updater {
         if self.standings.forget(key) {
             self.standings.show(&self.world);
         }
+        self.sharing.forget(key);
         self.books.forget(key, Vec::new());
         let alive: BTreeSet<String> = self.applications.all().iter().filter_map(|app| self.group(app)).collect();
         self.next.retain(|group, _| alive.contains(group));
@@ -216,7 +270,9 @@ impl Updater {
         let mut alive = BTreeSet::new();
         for app in self.applications.all() {
             let moved = self.standings.note(&self.world, &app);
-            let Some(group) = self.group(&app) else {
+            let group = self.group(&app);
+            self.sharing.set(&app, group.as_deref());
+            let Some(group) = group else {
                 self.books.forget(&app.key, Vec::new());
                 continue;
             };
@@ -231,7 +287,13 @@ impl Updater {
     }
 
     fn all_due(&mut self) {
+        self.fresh.extend(self.next.keys().cloned());
         self.next.values_mut().for_each(|at| *at = Instant::now());
+    }
+
+    fn asked_for(&mut self, key: AppKey) {
+        self.fresh.extend(self.applications.by_key(&key).and_then(|app| self.group(&app)));
+        self.look_at(key, Duration::ZERO);
     }
 
     fn look_at(&mut self, key: AppKey, after: Duration) {
@@ -289,9 +351,20 @@ impl Updater {
             }
             // Looked at once per change of configuration.
             _ => {
-                self.next.insert(group.to_owned(), now + Duration::from_secs(10 * 365 * 86_400));
+                self.next.insert(group.to_owned(), now + NEVER);
             }
         }
+    }
+
+    /// The status tells moments of the wall clock; what is due is decided by the monotonic one (CYC-4).
+    fn show_next(&self) {
+        let (now, clock) = (Instant::now(), Timestamp::now());
+        let at = |at: &Instant| clock.saturating_add(at.saturating_duration_since(now)).unwrap_or(Timestamp::MAX);
+        let soon = self.next.iter().filter(|(_, at)| **at < now + NEVER / 2);
+        let mut next: Vec<NextRound> =
+            soon.map(|(group, due)| NextRound { remote: without_user(group), at: at(due) }).collect();
+        next.sort_by(|a, b| (a.at, &a.remote).cmp(&(b.at, &b.remote)));
+        self.world.board.update(|status| status.next_rounds = next);
     }
 
     fn start(&mut self, group: String, scope: &Scope) {
@@ -308,16 +381,32 @@ impl Updater {
         if apps.is_empty() {
             return;
         }
+        self.show_next();
         self.running.insert(group.clone());
+        let fresh = self.fresh.remove(&group);
+        let turn = Turn {
+            group: group.clone(),
+            shared: Arc::new(self.sharing.shared(&group)),
+            fresh,
+            extent: Extent::Essential,
+        };
         let (world, books) = (self.world.clone(), self.books.clone());
         self.rounds.spawn(async move {
-            let mut round = round::look(&world, &apps).await;
+            let mut round = round::look_in(&world, &apps, &turn).await;
             // Looking takes time: what was given to somebody else meanwhile is not written (TEN-1).
             round.keep(|app| world.governs(app));
             aftermath::settle(&world, &books, round).await;
             group
         });
     }
+}
+
+/// A remote as it is shown.
+fn without_user(remote: &str) -> String {
+    let Some((scheme, rest)) = remote.split_once("://") else { return remote.to_owned() };
+    let host = rest.split('/').next().unwrap_or_default();
+    let path = &rest[host.len()..];
+    format!("{scheme}://{}{path}", host.rsplit_once('@').map_or(host, |(_, host)| host))
 }
 
 /// Which rounds an Application belongs to: the remote it writes to; all that are patched share one. `None` if its

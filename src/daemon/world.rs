@@ -2,24 +2,30 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::sync::{Arc, RwLock};
+use std::sync::{Arc, Mutex, RwLock};
+use std::time::Instant;
 
 use futures::StreamExt;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::delivery::Tally;
+use super::leader::Gate;
 use super::metrics::Metrics;
 use super::notifier::Projects;
+use super::poller::memory::Polls;
 use super::status::Board;
+use super::watcher::Applications;
 use crate::adapters::cluster::{Cluster, DocumentEvent, SecretObject};
 use crate::adapters::git::Git;
 use crate::adapters::http::Http;
 use crate::adapters::registry::Registries;
 use crate::adapters::store::Store;
 use crate::config::settings::{Settings, Source};
+use crate::core::application::AppKey;
 use crate::core::problem::Problem;
 use crate::core::template::{Functions, Template};
+use crate::core::update::claims::Claim;
 use crate::core::update::ownership::Ownership;
 
 /// The Secrets with access to repositories were read, or cannot be.
@@ -54,9 +60,46 @@ pub struct World {
     pub tally: Arc<Tally>,
     /// The commit message's template, if one is configured and good.
     pub template: Arc<RwLock<Option<Arc<Template>>>>,
+    /// What every Application that was looked at wants where (OWN-6).
+    pub claims: Arc<Mutex<BTreeMap<AppKey, Vec<Claim>>>>,
+    /// The label by which Argo CD marks what an Application manages, and when it was asked for.
+    pub instance_label: Arc<Mutex<Option<(Instant, String)>>>,
+    /// Every Application that is watched; empty for commands that look once.
+    pub applications: Applications,
+    /// What is remembered of polls between rounds.
+    pub polls: Arc<Polls>,
+    /// What an earlier run left, for commands that only explain; nothing is written from it (REG-12).
+    pub past: Option<Store>,
+    /// Whether images may be written now.
+    pub gate: Gate,
 }
 
 impl World {
+    /// A world without cluster, Secrets and store, where nothing has happened yet.
+    pub fn new(settings: Settings, registries: Registries, git: Git, http: Http) -> World {
+        World {
+            settings: Arc::new(settings),
+            registries,
+            git,
+            cluster: None,
+            secrets: Secrets::None,
+            projects: Arc::default(),
+            store: None,
+            metrics: Arc::default(),
+            board: Board::default(),
+            owners: Arc::new(watch::channel(None).0),
+            http,
+            tally: Arc::default(),
+            template: Arc::default(),
+            polls: Arc::default(),
+            past: None,
+            gate: Gate::default(),
+            claims: Arc::default(),
+            instance_label: Arc::default(),
+            applications: Applications::default(),
+        }
+    }
+
     /// No cluster is the source of Applications: manifests are.
     pub fn offline(&self) -> bool {
         self.settings.source != Source::Cluster
@@ -98,12 +141,32 @@ pub enum Secrets {
     Files(Arc<BTreeMap<(String, String), SecretObject>>),
     /// Nowhere.
     None,
+    /// Another place, whose answers are kept: for one round.
+    Remembering(Box<Secrets>, Arc<Mutex<BTreeMap<(String, String), Kept>>>),
 }
 
+/// An answer of [`Secrets::one`].
+type Kept = Result<Option<SecretObject>, Problem>;
+
 impl Secrets {
+    /// The same, asking for each Secret once.
+    pub fn remembering(&self) -> Secrets {
+        Secrets::Remembering(Box::new(self.clone()), Arc::default())
+    }
+
     /// One Secret; `None` if it does not exist.
     pub async fn one(&self, namespace: &str, name: &str) -> Result<Option<SecretObject>, Problem> {
         match self {
+            Secrets::Remembering(inner, kept) => {
+                let key = (namespace.to_owned(), name.to_owned());
+                let known = kept.lock().unwrap_or_else(|e| e.into_inner()).get(&key).cloned();
+                if let Some(known) = known {
+                    return known;
+                }
+                let found = Box::pin(inner.one(namespace, name)).await;
+                kept.lock().unwrap_or_else(|e| e.into_inner()).insert(key, found.clone());
+                found
+            }
             Secrets::Cluster(cluster, _) => cluster.secret(namespace, name).await.map_err(|e| e.problem()),
             Secrets::Files(files) => Ok(files.get(&(namespace.to_owned(), name.to_owned())).cloned()),
             Secrets::None => Ok(None),
@@ -113,6 +176,7 @@ impl Secrets {
     /// Argo CD's Secrets with access to repositories.
     pub fn repositories(&self) -> Vec<SecretObject> {
         match self {
+            Secrets::Remembering(inner, _) => inner.repositories(),
             Secrets::Cluster(_, known) => known.read().unwrap_or_else(|e| e.into_inner()).values().cloned().collect(),
             Secrets::Files(files) => {
                 files.values().filter(|s| s.labels.contains_key("argocd.argoproj.io/secret-type")).cloned().collect()
@@ -123,7 +187,10 @@ impl Secrets {
 
     /// Whether there is any place to look at.
     pub fn is_none(&self) -> bool {
-        matches!(self, Secrets::None)
+        match self {
+            Secrets::Remembering(inner, _) => inner.is_none(),
+            other => matches!(other, Secrets::None),
+        }
     }
 
     /// The Secrets among the manifests below a directory.

@@ -201,12 +201,12 @@ async fn src_11_annotation_on_wrong_object() {
         (
             "repo/apps/web/deployment.yaml",
             json!({ "kind": "Deployment", "metadata": note("web") }),
-            "on Application argocd/web",
+            "on Application web",
         ),
         (
             "repo/apps/web/deep/rollout.yaml",
             json!({ "kind": "Rollout", "metadata": { "name": "r" }, "spec": { "template": template } }),
-            "on Application argocd/web",
+            "on Application web",
         ),
         (
             "repo/apps/api/job.yaml",
