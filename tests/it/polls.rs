@@ -240,7 +240,7 @@ async fn reg_13_a_secret_that_changes_during_a_round_is_read_anew_and_asked_with
     ns.apply_json(secret("old")).await;
     let conf = format!("registries:\n- name: x\n  prefix: {host}\n  api_url: http://{host}\n  credentials: {form}\n");
     let (mut world, _folder) = world(&conf, Settings { source: Source::Cluster, ..Settings::default() });
-    let kubeconfig = ControlPlane::get().await.kubeconfig_admin();
+    let kubeconfig = ns.kubeconfig_admin();
     let cluster = lynceus::adapters::cluster::Cluster::connect(Some(&kubeconfig)).await.expect("the cluster");
     world.secrets = Secrets::Cluster(cluster, Arc::default());
     let app = app(&ns.name, &[("image-list", &format!("app={host}/team/web:~1.0"))]);

@@ -107,7 +107,9 @@ impl Metadata {
         let mut inner = self.inner();
         let keys: Vec<[u8; 16]> = inner.changed.iter().take(most).copied().collect();
         let rows = keys.iter().map(|key| inner.row(*key)).collect();
-        keys.iter().for_each(|key| drop(inner.changed.remove(key)));
+        for key in &keys {
+            inner.changed.remove(key);
+        }
         rows
     }
 
@@ -128,7 +130,9 @@ impl Metadata {
                     let kept_at = seen.at;
                     inner.tags.insert(key, Tag { seen, used, kept_at });
                 }
-                Some(Err(_)) | None => drop(inner.changed.insert(key)),
+                Some(Err(_)) | None => {
+                    inner.changed.insert(key);
+                }
             }
         }
         inner.trim(self.most);
