@@ -111,6 +111,7 @@ fn image_json(image: &ImageReport, looked: &Looked) -> Json {
         "reference": image.image.image.full_reference(),
         "strategy": image.image.selection.strategy.word(),
         "state": image.state.word(),
+        "ineffective": image.ineffective,
         "desired": desired,
         "live": image.live.iter().map(|live| live.full_reference()).collect::<Vec<_>>(),
         "route": route,
@@ -129,7 +130,8 @@ fn text(image: &ImageReport, all: bool, paint: Paint) {
     let alias = image.image.alias();
     let label = if alias.is_empty() { String::new() } else { format!("{alias} = ") };
     println!("\n{}", paint.cyan(&format!("{label}{}", image.image.image.full_reference())));
-    println!("  state      {}", paint.bold(image.state.word()));
+    let effect = if image.ineffective.is_some() { ", not effective" } else { "" };
+    println!("  state      {}", paint.bold(&format!("{}{effect}", image.state.word())));
     println!("  strategy   {}", image.image.selection.strategy.word());
     if let Some(form) = &image.image.pull_secret {
         println!("  credential {form}");

@@ -173,7 +173,7 @@ pub async fn for_git(
             Credentials::from_secret(&label, &fields, repo_url).map_err(trouble)?
         }
         _ => {
-            allowed_by_project(world, app, repo_url)?;
+            allowed_by_project(world, app, repo_url).await?;
             argocd_credentials(world, &app.project, repo_url)?
         }
     };
@@ -207,17 +207,14 @@ fn repository(secret: &SecretObject) -> Option<RepositorySecret> {
 }
 
 /// With Argo CD's credentials a tenant reaches the repositories of his own sources and those his project allows
-/// (TEN-2). A project that cannot be read allows.
-fn allowed_by_project(world: &World, app: &Application, repo_url: &str) -> Result<(), Trouble> {
+/// (TEN-2). A project that cannot be read allows, with a notice.
+async fn allowed_by_project(world: &World, app: &Application, repo_url: &str) -> Result<(), Trouble> {
     let wanted = normalise_repo_url(repo_url);
     let own = app.sources.iter().any(|source| normalise_repo_url(&source.repo_url) == wanted);
     if own || world.settings.git.allow_any_repository {
         return Ok(());
     }
-    let projects = world.projects.read().unwrap_or_else(|e| e.into_inner());
-    let key = (world.settings.argocd_namespace.clone(), app.project.clone());
-    let Some(project) = projects.get(&key) else { return Ok(()) };
-    let patterns = project.object["spec"]["sourceRepos"].as_array().cloned().unwrap_or_default();
+    let Some(patterns) = source_repos(world, &app.project).await else { return Ok(()) };
     let allows = |pattern: &str| {
         let pattern = normalise_repo_url(pattern);
         pattern == "*" || wildcard(&pattern, &wanted)
@@ -230,6 +227,31 @@ fn allowed_by_project(world: &World, app: &Application, repo_url: &str) -> Resul
     let text = format!("project {} does not allow the repository {repo_url}", app.project);
     let hint = "add it to the project's sourceRepos, or use a Secret of the Application's own: git:secret:<name>";
     Err(trouble(Problem::error("credential-forbidden", text).hint(hint)))
+}
+
+/// The `sourceRepos` of a project; `None` if it cannot be read. One that does not exist allows nothing, but `default`,
+/// which Argo CD makes itself and which allows all.
+async fn source_repos(world: &World, name: &str) -> Option<Vec<serde_json::Value>> {
+    let namespace = &world.settings.argocd_namespace;
+    let of = |object: &serde_json::Value| object["spec"]["sourceRepos"].as_array().cloned().unwrap_or_default();
+    let known =
+        world.projects.read().unwrap_or_else(|e| e.into_inner()).get(&(namespace.clone(), name.to_owned())).cloned();
+    if let Some(project) = known {
+        return Some(of(&project.object));
+    }
+    // Commands follow no projects, and a round may come before their first list.
+    let cluster = world.cluster.as_ref()?;
+    match cluster.one_project(namespace, name).await {
+        Ok(Some(project)) => Some(of(&project.object)),
+        Ok(None) if matches!(name, "" | "default") => None,
+        Ok(None) => Some(Vec::new()),
+        Err(error) => {
+            let problem = Problem::warning("kubernetes-forbidden", format!("AppProject {namespace}/{name}: {error}"))
+                .hint("until it can be read, its sourceRepos restrict no git-repository");
+            world.board.problems("project rules", vec![problem]);
+            None
+        }
+    }
 }
 
 /// `*` stands for any text.

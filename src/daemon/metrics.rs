@@ -65,6 +65,16 @@ struct PatchResult {
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct Reason {
+    reason: String,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct GitRemote {
+    remote: String,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct GitOperation {
     operation: String,
     remote: String,
@@ -95,8 +105,12 @@ pub struct Metrics {
     registry_throttled: Family<RegistryHost, Counter>,
     registry_budget: Family<RegistryHost, Gauge>,
     git_seconds: Family<GitOperation, Histogram>,
-    push_retries: Counter,
+    push_retries: Family<GitRemote, Counter>,
+    git_queue: Family<GitRemote, Gauge>,
     tag_to_commit: Histogram,
+    commit_to_healthy: Histogram,
+    held: Family<Reason, Gauge>,
+    behind: Family<Vec<(String, String)>, Gauge>,
     rounds: Counter<u64, AtomicU64>,
 }
 
@@ -134,8 +148,12 @@ impl Default for Metrics {
             registry_throttled: Family::default(),
             registry_budget: Family::default(),
             git_seconds: Family::new_with_constructor(short_times),
-            push_retries: Counter::default(),
+            push_retries: Family::default(),
+            git_queue: Family::default(),
             tag_to_commit: long_times(),
+            commit_to_healthy: long_times(),
+            held: Family::default(),
+            behind: Family::default(),
             rounds: Counter::default(),
         };
         metrics.register();
@@ -184,7 +202,12 @@ impl Metrics {
         r.register("lynceus_problems", "Open problems by kind", self.problems.clone());
         r.register("lynceus_git_operation_seconds", "Git operations", self.git_seconds.clone());
         r.register("lynceus_git_push_retries", "Pushes repeated because the branch moved", self.push_retries.clone());
+        r.register("lynceus_git_queue_depth", "Applications' changes waiting to be pushed", self.git_queue.clone());
         r.register("lynceus_tag_to_commit_seconds", "From found to committed", self.tag_to_commit.clone());
+        r.register("lynceus_commit_to_healthy_seconds", "From committed to healthy", self.commit_to_healthy.clone());
+        r.register("lynceus_held", "Candidates kept back, by reason", self.held.clone());
+        let help = "Tags that rank above the ones in use, of all images";
+        r.register("lynceus_image_versions_behind", help, self.behind.clone());
         r.register("lynceus_rounds", "Finished rounds", self.rounds.clone());
     }
 
@@ -253,8 +276,18 @@ impl Metrics {
     }
 
     /// A push is repeated because the branch moved.
-    pub fn push_repeated(&self) {
-        self.push_retries.inc();
+    pub fn push_repeated(&self, remote: &str) {
+        self.push_retries.get_or_create(&GitRemote { remote: remote.to_owned() }).inc();
+    }
+
+    /// So many changes of Applications wait to be pushed to a remote.
+    pub fn queued(&self, remote: &str, changes: usize) {
+        self.git_queue.get_or_create(&GitRemote { remote: remote.to_owned() }).set(changes as i64);
+    }
+
+    /// From a commit to the Application being healthy with it.
+    pub fn healthy_after(&self, took: Duration) {
+        self.commit_to_healthy.observe(took.as_secs_f64());
     }
 
     /// From the first sight of a candidate to its commit.
@@ -299,6 +332,15 @@ impl Metrics {
         self.images.clear();
         for (state, number) in &status.images_by_state {
             self.images.get_or_create(&State { state: (*state).to_owned() }).set(*number as i64);
+        }
+        self.held.clear();
+        for (reason, number) in &status.held_by_reason {
+            self.held.get_or_create(&Reason { reason: (*reason).to_owned() }).set(*number as i64);
+        }
+        self.behind.clear();
+        for (application, tags) in &status.versions_behind {
+            let labels = Some(("application".to_owned(), application.clone())).filter(|(_, name)| !name.is_empty());
+            self.behind.get_or_create(&labels.into_iter().collect()).set(*tags as i64);
         }
         self.outbox_gauges(status);
         self.config_problems.clear();

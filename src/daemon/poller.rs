@@ -47,6 +47,8 @@ pub struct Turn {
     pub shared: Arc<BTreeSet<Repository>>,
     /// A person or a webhook wants to know now: no earlier answer serves and no back-off holds.
     pub fresh: bool,
+    /// How much of each listing the answers hold.
+    pub extent: Extent,
 }
 
 /// The answer to one question.
@@ -67,6 +69,16 @@ impl Look {
     fn repository(&self) -> &str {
         &self.key.2
     }
+}
+
+/// How much of a listing an answer holds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Extent {
+    /// What decides.
+    #[default]
+    Essential,
+    /// Every tag, for whoever is to be told what became of each.
+    Everything,
 }
 
 /// Answers all questions, one look per (endpoint, repository, credential). Answers come in the questions' order. What
@@ -90,7 +102,12 @@ pub async fn ask(world: &World, turn: &Turn, asks: &[Ask]) -> Vec<Answer> {
     let answered = futures::stream::iter(looks.into_values())
         .map(|look| {
             async move {
-                let answers = one(world, turn, &look, asks).await;
+                let mut answers = one(world, turn, &look, asks).await;
+                if turn.extent == Extent::Essential {
+                    let asked = look.asks.iter().map(|index| &asks[*index]);
+                    let each = asked.zip(answers);
+                    answers = each.map(|(ask, answer)| answer.map(|all| ask.selection.essential(all))).collect();
+                }
                 if let Some(store) = world.store.as_ref().filter(|_| world.registries.metadata().changes() >= MANY) {
                     world.polls.keep(store, world.registries.metadata()).await;
                 }

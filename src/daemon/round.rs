@@ -1,14 +1,16 @@
 //! One round: walk A's first half as one plain function, so that `run`, `--once`, `plan` and `explain` call the same
 //! one. Settings → registries and Git tips, each once → survey → plans (image-updates.md CYC-5).
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
+use std::time::Instant;
 
 use futures::{FutureExt, StreamExt};
 
 use super::credentials::{self, SecretsOnce};
 use super::labels;
-use super::poller::{self, Answer, Ask, Turn};
+use super::parents;
+use super::poller::{self, Answer, Ask, Extent, Turn};
 use super::world::World;
 use crate::adapters::git::Remote;
 use crate::config::annotations;
@@ -16,9 +18,14 @@ use crate::core::application::Application;
 use crate::core::application::source::normalise_repo_url;
 use crate::core::image::ImageRef;
 use crate::core::problem::Problem;
-use crate::core::update::plan::Plan;
+use crate::core::update::parent::Parent;
+use crate::core::update::plan::{Plan, Unit};
 use crate::core::update::survey::{Inputs, RemoteView, Remotes, SharedTree, Survey, Trouble, Want, survey};
 use crate::core::update::{AppSettings, Method};
+
+mod after;
+
+use after::{collide, hold_back};
 
 /// Remotes asked at the same time.
 const AT_ONCE: usize = 8;
@@ -65,26 +72,46 @@ pub async fn look(world: &World, apps: &[Arc<Application>]) -> Round {
     look_in(world, apps, &Turn::default()).await
 }
 
+/// The same, with a verdict about every tag; for faces, because it holds every name of every listing.
+pub async fn explain(world: &World, apps: &[Arc<Application>]) -> Round {
+    look_in(world, apps, &Turn { extent: Extent::Everything, ..Turn::default() }).await
+}
+
 /// Looks at these Applications in one of several remotes' rounds.
 pub async fn look_in(world: &World, apps: &[Arc<Application>], turn: &Turn) -> Round {
     let secrets = SecretsOnce::default();
+    // One Secret is read once a round, however many Applications and images name it.
+    let remembering = World { secrets: world.secrets.remembering(), ..world.clone() };
     let mut round = Round::default();
     let mut governed = Vec::new();
-    for app in apps {
-        let (settings, problems) = annotations::settings(app);
+    // Whoever asks: only what this half governs is looked at (TEN-1).
+    for app in apps.iter().filter(|app| world.governs(&app.key)) {
+        let (settings, problems) = annotations::settings_with(app, &world.settings.defaults);
         if !problems.is_empty() {
             round.problems.insert(app.key.to_string(), problems);
         }
         governed.extend(settings.map(|settings| (app.clone(), settings)));
     }
-    let (answers, remotes) =
-        tokio::join!(ask_registries(world, &secrets, turn, &governed), ask_remotes(world, &governed));
+    let (answers, remotes, parents) = tokio::join!(
+        ask_registries(world, &secrets, turn, &governed),
+        ask_remotes(&remembering, &governed),
+        parents::find(world, &governed)
+    );
+    let holds = parents::put_back(world, &governed, &parents).await;
     let Asked { by_app, by_key } = remotes;
     let mut inputs: Vec<Input> = governed
         .into_iter()
         .zip(answers)
         .zip(by_app)
-        .map(|(((app, settings), candidates), remotes)| Input { app, settings, candidates, remotes })
+        .zip(parents.into_iter().zip(holds))
+        .map(|((((app, settings), candidates), remotes), (parent, holds))| Input {
+            app,
+            settings,
+            candidates,
+            remotes,
+            parent,
+            holds,
+        })
         .collect();
     let mut views = Views { by_key };
     let mut surveys: Vec<Option<Survey>> = inputs.iter().map(|_| None).collect();
@@ -100,6 +127,7 @@ pub async fn look_in(world: &World, apps: &[Arc<Application>], turn: &Turn) -> R
             surveys[index] = Some(done);
         }
     }
+    hold_back(world, &mut inputs, &views, &mut surveys).await;
     if world.commit_template().is_some_and(|template| template.reads("Labels")) {
         let found = labels::look_up(world, &secrets, &inputs, &surveys).await;
         let without = found.withhold(&mut inputs, &surveys);
@@ -108,9 +136,11 @@ pub async fn look_in(world: &World, apps: &[Arc<Application>], turn: &Turn) -> R
         }
         found.give(&inputs, &mut surveys);
     }
+    collide(world, &inputs, &mut surveys);
+    let mut places = HashMap::new();
     for (input, survey) in inputs.into_iter().zip(surveys) {
         let Some(survey) = survey else { continue };
-        round.plan(&survey, &input, &views);
+        round.plan(&survey, &input, &views, &mut places, world.settings.refuse_digest_only);
         if !survey.problems.is_empty() {
             round.problems.entry(input.app.key.to_string()).or_default().extend(survey.problems.clone());
         }
@@ -134,36 +164,51 @@ pub(super) struct Input {
     pub(super) candidates: Vec<Answer>,
     /// By normalised URL: which remote, or why none.
     remotes: BTreeMap<String, Result<RemoteKey, Trouble>>,
+    /// Who manages the Application (ARG-8).
+    parent: Option<Parent>,
+    /// What that parent put back, and what it may have again.
+    holds: parents::Holds,
 }
 
 fn is_open(survey: &Option<Survey>) -> bool {
     survey.as_ref().is_some_and(|survey| !survey.wants.is_empty())
 }
 
+/// Where a plan stands in the list: remote, branch, base.
+type Places = HashMap<(RemoteKey, String, String), usize>;
+
 impl Round {
-    fn plan(&mut self, survey: &Survey, input: &Input, views: &Views) {
+    fn plan(&mut self, survey: &Survey, input: &Input, views: &Views, places: &mut Places, refuse_digest_only: bool) {
         for routed in &survey.units {
+            if let Some(problem) = digest_only(&routed.unit).filter(|_| refuse_digest_only) {
+                self.problems.entry(input.app.key.to_string()).or_default().push(problem.in_object(input.app.label()));
+                continue;
+            }
             let Some(Ok(key)) = input.remotes.get(&normalise_repo_url(&routed.repo_url)) else { continue };
             let Some((remote, _)) = views.by_key.get(key) else { continue };
-            let same = |planned: &&mut Planned| {
-                planned.remote.identity() == remote.identity()
-                    && planned.remote.credentials().name == remote.credentials().name
-                    && planned.plan.branch == routed.branch
-                    && planned.plan.base == routed.base
-            };
-            if let Some(planned) = self.plans.iter_mut().find(same) {
-                planned.plan.units.push(routed.unit.clone());
-            } else {
+            let place = (key.clone(), routed.branch.clone(), routed.base.clone());
+            let at = *places.entry(place).or_insert_with(|| {
                 let plan = Plan {
                     repo_url: routed.repo_url.clone(),
                     branch: routed.branch.clone(),
                     base: routed.base.clone(),
-                    units: vec![routed.unit.clone()],
+                    units: Vec::new(),
                 };
                 self.plans.push(Planned { remote: remote.clone(), plan });
-            }
+                self.plans.len() - 1
+            });
+            self.plans[at].plan.units.push(routed.unit.clone());
         }
     }
+}
+
+/// A digest without tag among what would be written (REF-9).
+fn digest_only(unit: &Unit) -> Option<Problem> {
+    let edit = unit.edits.iter().find(|edit| edit.value.is_digest_only())?;
+    let text = format!("{} has a digest and no tag; nothing is written beside it", edit.value.full_reference());
+    Some(
+        Problem::error("digest-without-tag", text).hint("give it a tag, or start with --compat-digest-only-tag=latest"),
+    )
 }
 
 /// All images of all Applications, asked together.
@@ -247,13 +292,17 @@ fn in_use(app: &Application, image: &ImageRef) -> Option<String> {
 
 struct Asked {
     by_app: Vec<BTreeMap<String, Result<RemoteKey, Trouble>>>,
-    by_key: BTreeMap<RemoteKey, (Remote, Result<RemoteView, Trouble>)>,
+    by_key: ByKey,
 }
+
+/// Remotes and what was seen of them; all Applications of a remote share one view.
+type ByKey = BTreeMap<RemoteKey, (Remote, Result<Arc<RemoteView>, Trouble>)>;
 
 /// Every remote that an Application's sources or its `git-repository` name: one ref advertisement each, and the tips of
 /// the branches that are read.
 async fn ask_remotes(world: &World, governed: &[(Arc<Application>, AppSettings)]) -> Asked {
     let mut by_app = Vec::new();
+    let mut known: HashMap<_, Result<Remote, Trouble>> = HashMap::new();
     let mut remotes: BTreeMap<RemoteKey, (Remote, BTreeSet<String>)> = BTreeMap::new();
     for (app, settings) in governed {
         let mut own = BTreeMap::new();
@@ -262,8 +311,16 @@ async fn ask_remotes(world: &World, governed: &[(Arc<Application>, AppSettings)]
             for (url, revision) in repositories(app, settings) {
                 let identity = normalise_repo_url(&url);
                 if !own.contains_key(&identity) {
-                    let remote = credentials::for_git(world, app, settings, &url).await;
-                    let key = remote.map(|remote| {
+                    // All that a remote depends on. Its credentials are looked for among all Secrets, so not for each
+                    // Application anew.
+                    let of_app = app.sources.iter().any(|source| normalise_repo_url(&source.repo_url) == identity);
+                    let (namespace, project) = (app.key.namespace.clone(), app.project.clone());
+                    let asked = (namespace, project, settings.method.clone(), of_app, url.clone());
+                    if !known.contains_key(&asked) {
+                        let found = credentials::for_git(world, app, settings, &url).await;
+                        known.insert(asked.clone(), found);
+                    }
+                    let key = known[&asked].clone().map(|remote| {
                         let key = (remote.identity().to_owned(), remote.credentials().name.clone());
                         remotes.entry(key.clone()).or_insert_with(|| (remote, BTreeSet::new()));
                         key
@@ -283,7 +340,7 @@ async fn ask_remotes(world: &World, governed: &[(Arc<Application>, AppSettings)]
         .map(|(key, (remote, revisions))| {
             async move {
                 let view = view(world, &remote, &revisions).await;
-                (key, (remote, view))
+                (key, (remote, view.map(Arc::new)))
             }
             .boxed()
         })
@@ -316,7 +373,9 @@ fn repositories(app: &Application, settings: &AppSettings) -> Vec<(String, Strin
 
 async fn view(world: &World, remote: &Remote, revisions: &BTreeSet<String>) -> Result<RemoteView, Trouble> {
     let trouble = |e: crate::adapters::git::Error| Trouble { kind: e.kind(), text: e.to_string() };
+    let started = Instant::now();
     let advertised = world.git.advertise(remote).await.map_err(trouble)?;
+    world.metrics.git("advertise", remote.shown(), started.elapsed());
     let mut view = RemoteView {
         default: advertised.default.clone(),
         branches: advertised.branches.keys().cloned().collect(),
@@ -329,7 +388,9 @@ async fn view(world: &World, remote: &Remote, revisions: &BTreeSet<String>) -> R
             continue;
         }
         if let Some(id) = advertised.branches.get(&branch) {
+            let started = Instant::now();
             let tip = world.git.tip(remote, &branch, *id).await.map_err(trouble)?;
+            world.metrics.git("fetch", remote.shown(), started.elapsed());
             view.trees.insert(branch, Arc::new(tip) as SharedTree);
         }
     }
@@ -337,7 +398,7 @@ async fn view(world: &World, remote: &Remote, revisions: &BTreeSet<String>) -> R
 }
 
 struct Views {
-    by_key: BTreeMap<RemoteKey, (Remote, Result<RemoteView, Trouble>)>,
+    by_key: ByKey,
 }
 
 impl Views {
@@ -370,6 +431,8 @@ async fn survey_all(world: &World, inputs: &[Input], views: &Views, which: Vec<u
                 argocd_namespace: &settings.argocd_namespace,
                 offline,
                 allow_downgrade: settings.allow_downgrade,
+                parent: input.parent.as_ref(),
+                reverted: &input.holds.held,
             };
             (index, survey(&inputs))
         };
@@ -431,7 +494,7 @@ async fn load_branch(world: &World, views: &mut Views, key: &RemoteKey, branch: 
     if view.trees.contains_key(branch) {
         return;
     }
-    let remote = remote.clone();
+    let (remote, view) = (remote.clone(), Arc::make_mut(view));
     let loaded = async {
         let advertised = world.git.advertise(&remote).await?;
         match advertised.branches.get(branch) {

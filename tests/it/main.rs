@@ -9,6 +9,7 @@ mod cli;
 mod cluster;
 mod commands;
 mod demo;
+mod flags;
 mod git;
 mod lint;
 mod notify;

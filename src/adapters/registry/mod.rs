@@ -17,12 +17,13 @@ mod metadata;
 #[cfg(test)]
 mod tests;
 
+pub use challenge::{Challenge, parse as challenge};
 pub use credentials::{Credential, Identity};
 pub use describe::{Behind, Described, Question};
 pub use endpoint::{Counts, Endpoint, Kind};
 pub use error::Error;
 pub use listing::Listing;
-pub use manifest::Built;
+pub use manifest::{Built, Child, Configuration, Manifest, read as manifest, read_configuration as configuration};
 pub use metadata::{Metadata, Row};
 
 use crate::adapters::http::{Http, Limits, Method};

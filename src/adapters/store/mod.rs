@@ -480,6 +480,11 @@ impl Store {
         self.read(move |c| journal::history(c, app.as_ref(), limit)).await
     }
 
+    /// The events of these ids that are there.
+    pub async fn events(&self, ids: Vec<String>) -> Result<Vec<Event>, Error> {
+        self.read(move |c| journal::events(c, &ids)).await
+    }
+
     /// Announces a push before it leaves. The same id again replaces the row.
     pub async fn open_push(&self, push: PushRow) -> Result<(), Error> {
         self.write(move |c| journal::open_push(c, &push)).await

@@ -53,7 +53,7 @@ fn annotate(app: &mut Value, key: &str, value: &str) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn section_3_section_10_section_14_broken_annotations_secrets_and_files_hurt_nobody_else() {
+async fn inv_5_section_3_section_10_section_14_broken_annotations_secrets_and_files_hurt_nobody_else() {
     // Application, annotation, value, code, words of the problem
     let table = [
         ("boolean", "app.force-update", "maybe", "config-invalid", vec!["force-update", "maybe"]),
@@ -209,6 +209,14 @@ async fn git_10_a_push_the_server_refuses_is_shown_with_its_words_and_not_repeat
     let refused = house.events("refused").await;
     assert_eq!((refused.len(), &refused[0]["reason"]), (1, &json!("git-rejected")), "{refused:?}");
     assert_eq!((house.events("committed").await.len(), stage.repository.log("main").len()), (0, before));
+    // Another setting of the Application is a reason to try again within the hour.
+    let settings = json!({ "metadata": { "annotations": { "lynceus.dev/refresh": "hard" } } });
+    ns.patch(ARGO, "Application", "one", &settings).await;
+    let pushed = |r: &String| r.starts_with("POST") && r.ends_with("git-receive-pack");
+    let again = || async { stage.git.requests().iter().any(pushed).then_some(()) };
+    wait_for("it is tried again", Duration::from_secs(20), again).await;
+    house.rounds(2).await;
+    assert!(!stage.git.requests().iter().any(pushed), "{}", house.log());
     // Not wanted any more: the cause is gone.
     let settings = json!({ "metadata": { "annotations": { format!("{PREFIX}app.ignore-tags"): "1.0.1" } } });
     ns.patch(ARGO, "Application", "one", &settings).await;

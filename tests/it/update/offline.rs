@@ -234,7 +234,7 @@ async fn src_5_src_6_app_of_apps_from_git_is_followed_and_written() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn section_23_once_says_by_its_exit_status_what_became_of_it() {
+async fn compat_q34_section_23_once_says_by_its_exit_status_what_became_of_it() {
     use std::os::unix::fs::PermissionsExt;
     let stage = staged().await;
     let offline = Offline::new(&stage, &two(&stage));
