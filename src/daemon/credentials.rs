@@ -23,10 +23,13 @@ const SHARE: &str = "lynceus.dev/share-with";
 /// The Secrets of one round: each is read once, however many images name it, and again in the next round. So a change
 /// holds after one interval at most, whatever `credsexpire` says (CRED-5).
 #[derive(Default)]
-pub struct SecretsOnce(Mutex<BTreeMap<(String, String), Result<Option<SecretObject>, Problem>>>);
+pub struct SecretsOnce(Mutex<BTreeMap<(String, String), Read>>);
+
+/// What reading a Secret gave; `None` if there is none.
+type Read = Result<Option<SecretObject>, Problem>;
 
 impl SecretsOnce {
-    async fn one(&self, world: &World, namespace: &str, name: &str) -> Result<Option<SecretObject>, Problem> {
+    async fn one(&self, world: &World, namespace: &str, name: &str) -> Read {
         let key = (namespace.to_owned(), name.to_owned());
         if let Some(known) = self.locked().get(&key) {
             return known.clone();
@@ -36,7 +39,7 @@ impl SecretsOnce {
         found
     }
 
-    fn locked(&self) -> MutexGuard<'_, BTreeMap<(String, String), Result<Option<SecretObject>, Problem>>> {
+    fn locked(&self) -> MutexGuard<'_, BTreeMap<(String, String), Read>> {
         self.0.lock().unwrap_or_else(|e| e.into_inner())
     }
 }
