@@ -1,7 +1,6 @@
 //! `template`: a commit template with Argo CD Image Updater's two sample changes, or with changes of one's own
 //! (image-updates.md §23, §17).
 
-use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use clap::Args;
@@ -98,7 +97,7 @@ fn change(text: &str) -> Result<Change, String> {
         false => (Some(value.to_owned()), None),
     };
     let ((old_tag, old_digest), (tag, digest)) = (split(old), split(new));
-    Ok(Change { new: image.with_tag(tag, digest), old_tag, old_digest, labels: BTreeMap::new() })
+    Ok(Change::of(image.with_tag(tag, digest), old_tag, old_digest, ""))
 }
 
 /// The values before and after; a digest has a colon of its own.

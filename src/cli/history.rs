@@ -123,6 +123,17 @@ pub fn event_json(event: &Event) -> serde_json::Value {
         "project": event.project, "changeId": event.change, "alias": event.alias, "image": event.image,
         "old": event.old, "new": event.new, "reason": event.reason, "message": event.message, "count": event.count,
     });
+    for (key, text) in [("strategy", &event.strategy), ("revision", &event.revision)] {
+        if !text.is_empty() {
+            json[key] = json!(text);
+        }
+    }
+    if let Some(at) = event.first_seen {
+        json["firstSeen"] = json!(at.to_string());
+    }
+    if !event.apps.is_empty() {
+        json["apps"] = json!(event.apps);
+    }
     if let Some(place) = &event.place {
         json["commit"] = json!({
             "method": place.method, "repository": place.repository, "branch": place.branch, "sha": place.commit,

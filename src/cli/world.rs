@@ -1,9 +1,8 @@
 //! Flags that `run`, `plan` and `explain` share, and the adapters they come to. A flag wins over its variable, the
 //! variable over the default (image-updates.md §23).
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, RwLock};
+use std::sync::Arc;
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
@@ -14,13 +13,12 @@ use crate::adapters::git::{self, Git};
 use crate::adapters::http::{Gate, Http};
 use crate::adapters::registry::{Options, Registries};
 use crate::adapters::store::Store;
+use crate::config::annotations;
 use crate::config::settings::{ClusterAccess, CommitPer, Settings, Source, duration};
-use crate::config::{annotations, registries};
 use crate::core::problem::Problem;
-use crate::daemon::leader;
-use crate::daemon::status::Board;
-use crate::daemon::trust;
+use crate::daemon::poller::memory::remember;
 use crate::daemon::world::{Secrets, World};
+use crate::daemon::{self, trust};
 
 /// `--git-commit-per`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -243,16 +241,12 @@ pub fn http() -> Http {
 pub async fn build(mut settings: Settings, store: Option<Store>, mirrors: &Path) -> Result<World, Problem> {
     settings.tls_folder = tls_folder();
     let http = http();
-    let conf = load_registries(&settings)?;
+    let conf = daemon::registries::load(&settings)?;
     let metrics = Arc::new(crate::daemon::metrics::Metrics::default());
-    let failures = metrics.clone();
+    let observer = metrics.clone();
     let options = Options {
         realms: settings.registry_realms.clone(),
-        observe: Some(Arc::new(move |registry, _, answered| {
-            if !answered {
-                failures.registry_failed(registry);
-            }
-        })),
+        observe: Some(Arc::new(move |request| observer.registry_request(request))),
         ..Options::default()
     };
     let (git_settings, problems) = git::Settings::new(mirrors).with_variables(|name| std::env::var(name).ok());
@@ -283,44 +277,14 @@ pub async fn build(mut settings: Settings, store: Option<Store>, mirrors: &Path)
         (None, Some(cluster)) => Secrets::Cluster(cluster.clone(), Arc::default()),
         (None, None) => Secrets::None,
     };
-    let world = World {
-        registries: Registries::new(http.clone(), conf, options),
-        git: Git::new(git_settings, http.clone()),
-        settings: Arc::new(settings),
-        cluster,
-        secrets,
-        projects: Arc::new(RwLock::new(BTreeMap::new())),
-        store,
-        metrics,
-        board: Board::default(),
-        updaters: Arc::new(tokio::sync::watch::channel(None).0),
-        http,
-        tally: Arc::default(),
-        template: Arc::new(RwLock::new(None)),
-        gate: leader::Gate::default(),
-    };
+    let registries = Registries::new(http.clone(), conf, options);
+    if let Some(store) = &store {
+        remember(store, registries.metadata()).await;
+    }
+    let git = Git::new(git_settings, http.clone());
+    let world = World { cluster, secrets, store, metrics, ..World::new(settings, registries, git, http) };
     world.load_template()?;
     Ok(world)
-}
-
-/// The registries file: an absent default file means the built-in endpoints; anything wrong with the file as a whole is
-/// fatal at start (REG-3).
-fn load_registries(settings: &Settings) -> Result<registries::Registries, Problem> {
-    let path = &settings.registries_conf;
-    let text = match std::fs::read_to_string(path) {
-        Ok(text) => text,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound && !settings.registries_conf_given => {
-            return Ok(registries::Registries::builtin());
-        }
-        Err(error) => {
-            return Err(Problem::error("config-invalid", error.to_string()).in_object(path.display().to_string()));
-        }
-    };
-    registries::Registries::parse(&text).map_err(|problems| {
-        let first = problems.into_iter().next();
-        let first = first.unwrap_or_else(|| Problem::error("config-invalid", "the file is not usable"));
-        first.in_object(path.display().to_string())
-    })
 }
 
 /// The default state directory: `$XDG_STATE_HOME/lynceus`, else `~/.local/state/lynceus`.

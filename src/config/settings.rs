@@ -161,6 +161,8 @@ pub struct Settings {
     pub registries_conf_given: bool,
     pub max_concurrent_apps: usize,
     pub kube_events: bool,
+    /// Metrics of images name the Application they belong to (image-updates.md §24, opt-in).
+    pub metrics_by_application: bool,
     pub allow_downgrade: bool,
     /// Application-wide extension settings below the annotations (§4).
     pub defaults: Defaults,
@@ -215,6 +217,7 @@ impl Default for Settings {
             registries_conf_given: false,
             max_concurrent_apps: 10,
             kube_events: true,
+            metrics_by_application: false,
             allow_downgrade: false,
             defaults: Defaults::new(),
             refuse_digest_only: false,

@@ -29,16 +29,21 @@ pub mod follower;
 pub mod foreign;
 mod gone;
 mod image_events;
+mod labels;
 pub mod leader;
 pub mod metrics;
 pub mod notifier;
 pub mod offline;
 mod overview;
-pub mod patcher;
+pub mod parents;
+mod patcher;
 pub mod poller;
+pub mod registries;
 pub mod round;
 pub mod rules;
+mod sharing;
 pub mod status;
+mod telling;
 pub mod trust;
 pub mod undefined;
 pub mod updater;
@@ -91,9 +96,9 @@ impl Handle {
         if let Some(store) = &self.world.store {
             self.world.metrics.store_errors(store.tally().errors);
         }
-        for endpoint in self.world.registries.endpoints() {
-            self.world.metrics.registry_totals(&endpoint.host(), endpoint.requests().total());
-        }
+        let endpoints = self.world.registries.endpoints();
+        let budgets = endpoints.iter().map(|endpoint| (endpoint.host(), endpoint.budget_remaining()));
+        self.world.metrics.registry_budgets(budgets);
         self.world.metrics.text(&self.status(), &self.world.settings.argocd_namespace)
     }
 
@@ -128,11 +133,15 @@ pub async fn start(
     if documents.is_some() {
         image_events::begin(&store).await?;
     }
-    let applications = Applications::default();
+    let applications = world.applications.clone();
     let (commands, command_receiver) = mpsc::unbounded_channel();
     let election = election(&world, &store).await?;
-    let handle =
-        Handle { world: world.clone(), applications: applications.clone(), commands, election: election.clone() };
+    let handle = Handle {
+        world: world.clone(),
+        applications: applications.clone(),
+        commands: commands.clone(),
+        election: election.clone(),
+    };
     let mut tasks = Tasks { set: JoinSet::new(), stop: stop.clone() };
     if let Some(election) = election {
         tasks.spawn("leader election", election.run(stop.clone()));
@@ -150,6 +159,7 @@ pub async fn start(
         listeners.push(sender);
         let updater = updater::Updater::new(world.clone(), applications.clone());
         tasks.spawn("update", updater.run(seen, command_receiver, stop.clone()));
+        tasks.spawn("registries", registries::follow(world.clone(), commands, stop.clone()));
         if world.cluster.is_some() && !world.offline() {
             let (world, stop) = (world.clone(), stop.clone());
             tasks.spawn("image updaters", async move { world.follow_updaters(false, stop).await });
@@ -186,7 +196,8 @@ pub async fn start(
     world.board.ready("store");
     let (board, metrics) = (world.board.clone(), world.metrics.clone());
     tasks.spawn("observe", watcher::run(events, applications, listeners, board, metrics, stop.clone()));
-    let overview = overview::Overview { store: store.clone(), board: world.board.clone(), clock };
+    let (board, tally) = (world.board.clone(), world.tally.clone());
+    let overview = overview::Overview { store: store.clone(), board, clock, tally };
     tasks.spawn("overview", overview.run(stop.clone()));
     let api = world.cluster.clone().filter(|_| world.settings.notifications && !world.offline());
     let trust = trust::Follower {

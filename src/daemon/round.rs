@@ -1,13 +1,16 @@
 //! One round: walk A's first half as one plain function, so that `run`, `--once`, `plan` and `explain` call the same
 //! one. Settings → registries and Git tips, each once → survey → plans (image-updates.md CYC-5).
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
+use std::time::Instant;
 
 use futures::{FutureExt, StreamExt};
 
-use super::credentials;
-use super::poller::{self, Answer, Ask};
+use super::credentials::{self, SecretsOnce};
+use super::labels;
+use super::parents;
+use super::poller::{self, Answer, Ask, Extent, Turn};
 use super::world::World;
 use crate::adapters::git::Remote;
 use crate::config::annotations;
@@ -15,9 +18,14 @@ use crate::core::application::Application;
 use crate::core::application::source::normalise_repo_url;
 use crate::core::image::ImageRef;
 use crate::core::problem::Problem;
+use crate::core::update::parent::Parent;
 use crate::core::update::plan::{Plan, Unit};
 use crate::core::update::survey::{Inputs, RemoteView, Remotes, SharedTree, Survey, Trouble, Want, survey};
 use crate::core::update::{AppSettings, Method};
+
+mod after;
+
+use after::{collide, hold_back};
 
 /// Remotes asked at the same time.
 const AT_ONCE: usize = 8;
@@ -59,24 +67,51 @@ pub struct Round {
 /// A remote as one credential sees it.
 type RemoteKey = (String, String);
 
-/// Looks at these Applications once.
+/// Looks at these Applications once, in a round of their own.
 pub async fn look(world: &World, apps: &[Arc<Application>]) -> Round {
+    look_in(world, apps, &Turn::default()).await
+}
+
+/// The same, with a verdict about every tag; for faces, because it holds every name of every listing.
+pub async fn explain(world: &World, apps: &[Arc<Application>]) -> Round {
+    look_in(world, apps, &Turn { extent: Extent::Everything, ..Turn::default() }).await
+}
+
+/// Looks at these Applications in one of several remotes' rounds.
+pub async fn look_in(world: &World, apps: &[Arc<Application>], turn: &Turn) -> Round {
+    let secrets = SecretsOnce::default();
+    // One Secret is read once a round, however many Applications and images name it.
+    let remembering = World { secrets: world.secrets.remembering(), ..world.clone() };
     let mut round = Round::default();
     let mut governed = Vec::new();
-    for app in apps {
+    // Whoever asks: only what this half governs is looked at (TEN-1).
+    for app in apps.iter().filter(|app| world.governs(&app.key)) {
         let (settings, problems) = annotations::settings_with(app, &world.settings.defaults);
         if !problems.is_empty() {
             round.problems.insert(app.key.to_string(), problems);
         }
         governed.extend(settings.map(|settings| (app.clone(), settings)));
     }
-    let (answers, remotes) = tokio::join!(ask_registries(world, &governed), ask_remotes(world, &governed));
+    let (answers, remotes, parents) = tokio::join!(
+        ask_registries(world, &secrets, turn, &governed),
+        ask_remotes(&remembering, &governed),
+        parents::find(world, &governed)
+    );
+    let holds = parents::put_back(world, &governed, &parents).await;
     let Asked { by_app, by_key } = remotes;
     let mut inputs: Vec<Input> = governed
         .into_iter()
         .zip(answers)
         .zip(by_app)
-        .map(|(((app, settings), candidates), remotes)| Input { app, settings, candidates, remotes })
+        .zip(parents.into_iter().zip(holds))
+        .map(|((((app, settings), candidates), remotes), (parent, holds))| Input {
+            app,
+            settings,
+            candidates,
+            remotes,
+            parent,
+            holds,
+        })
         .collect();
     let mut views = Views { by_key };
     let mut surveys: Vec<Option<Survey>> = inputs.iter().map(|_| None).collect();
@@ -86,15 +121,26 @@ pub async fn look(world: &World, apps: &[Arc<Application>]) -> Round {
             break;
         }
         if pass > 0 {
-            complete(world, &mut inputs, &mut views, &surveys, &open).await;
+            complete(world, &secrets, &mut inputs, &mut views, &surveys, &open).await;
         }
         for (index, done) in survey_all(world, &inputs, &views, open).await {
             surveys[index] = Some(done);
         }
     }
+    hold_back(world, &mut inputs, &views, &mut surveys).await;
+    if world.commit_template().is_some_and(|template| template.reads("Labels")) {
+        let found = labels::look_up(world, &secrets, &inputs, &surveys).await;
+        let without = found.withhold(&mut inputs, &surveys);
+        for (index, done) in survey_all(world, &inputs, &views, without).await {
+            surveys[index] = Some(done);
+        }
+        found.give(&inputs, &mut surveys);
+    }
+    collide(world, &inputs, &mut surveys);
+    let mut places = HashMap::new();
     for (input, survey) in inputs.into_iter().zip(surveys) {
         let Some(survey) = survey else { continue };
-        round.plan(&survey, &input, &views, world.settings.refuse_digest_only);
+        round.plan(&survey, &input, &views, &mut places, world.settings.refuse_digest_only);
         if !survey.problems.is_empty() {
             round.problems.entry(input.app.key.to_string()).or_default().extend(survey.problems.clone());
         }
@@ -112,20 +158,27 @@ pub async fn look(world: &World, apps: &[Arc<Application>]) -> Round {
 
 /// What one Application's survey is made from.
 #[derive(Clone)]
-struct Input {
-    app: Arc<Application>,
-    settings: AppSettings,
-    candidates: Vec<Answer>,
+pub(super) struct Input {
+    pub(super) app: Arc<Application>,
+    pub(super) settings: AppSettings,
+    pub(super) candidates: Vec<Answer>,
     /// By normalised URL: which remote, or why none.
     remotes: BTreeMap<String, Result<RemoteKey, Trouble>>,
+    /// Who manages the Application (ARG-8).
+    parent: Option<Parent>,
+    /// What that parent put back, and what it may have again.
+    holds: parents::Holds,
 }
 
 fn is_open(survey: &Option<Survey>) -> bool {
     survey.as_ref().is_some_and(|survey| !survey.wants.is_empty())
 }
 
+/// Where a plan stands in the list: remote, branch, base.
+type Places = HashMap<(RemoteKey, String, String), usize>;
+
 impl Round {
-    fn plan(&mut self, survey: &Survey, input: &Input, views: &Views, refuse_digest_only: bool) {
+    fn plan(&mut self, survey: &Survey, input: &Input, views: &Views, places: &mut Places, refuse_digest_only: bool) {
         for routed in &survey.units {
             if let Some(problem) = digest_only(&routed.unit).filter(|_| refuse_digest_only) {
                 self.problems.entry(input.app.key.to_string()).or_default().push(problem.in_object(input.app.label()));
@@ -133,23 +186,18 @@ impl Round {
             }
             let Some(Ok(key)) = input.remotes.get(&normalise_repo_url(&routed.repo_url)) else { continue };
             let Some((remote, _)) = views.by_key.get(key) else { continue };
-            let same = |planned: &&mut Planned| {
-                planned.remote.identity() == remote.identity()
-                    && planned.remote.credentials().name == remote.credentials().name
-                    && planned.plan.branch == routed.branch
-                    && planned.plan.base == routed.base
-            };
-            if let Some(planned) = self.plans.iter_mut().find(same) {
-                planned.plan.units.push(routed.unit.clone());
-            } else {
+            let place = (key.clone(), routed.branch.clone(), routed.base.clone());
+            let at = *places.entry(place).or_insert_with(|| {
                 let plan = Plan {
                     repo_url: routed.repo_url.clone(),
                     branch: routed.branch.clone(),
                     base: routed.base.clone(),
-                    units: vec![routed.unit.clone()],
+                    units: Vec::new(),
                 };
                 self.plans.push(Planned { remote: remote.clone(), plan });
-            }
+                self.plans.len() - 1
+            });
+            self.plans[at].plan.units.push(routed.unit.clone());
         }
     }
 }
@@ -164,10 +212,16 @@ fn digest_only(unit: &Unit) -> Option<Problem> {
 }
 
 /// All images of all Applications, asked together.
-async fn ask_registries(world: &World, governed: &[(Arc<Application>, AppSettings)]) -> Vec<Vec<Answer>> {
+async fn ask_registries(
+    world: &World,
+    secrets: &SecretsOnce,
+    turn: &Turn,
+    governed: &[(Arc<Application>, AppSettings)],
+) -> Vec<Vec<Answer>> {
     let mut asks = Vec::new();
+    let mut asked_for: Vec<(&Application, Option<&str>)> = Vec::new();
     let mut places: Vec<Vec<Result<usize, Trouble>>> = Vec::new();
-    // One Secret is read once a round, however many images name it.
+    // One credential serves the round, however many images use it.
     let mut known = BTreeMap::new();
     for (app, settings) in governed {
         let mut own = Vec::new();
@@ -176,9 +230,10 @@ async fn ask_registries(world: &World, governed: &[(Arc<Application>, AppSetting
                 own.push(Err(Trouble { kind: problem.code, text: problem.to_string() }));
                 continue;
             }
-            let key = (app.key.namespace.clone(), tracked.pull_secret.clone(), tracked.repository());
+            let form = tracked.pull_secret.as_deref();
+            let key = (app.key.namespace.clone(), form, tracked.repository());
             if !known.contains_key(&key) {
-                let found = credentials::for_registry(world, app, &tracked.image, tracked.pull_secret.as_deref()).await;
+                let found = credentials::for_registry(world, secrets, app, &tracked.image, form).await;
                 known.insert(key.clone(), found);
             }
             own.push(match &known[&key] {
@@ -186,6 +241,7 @@ async fn ask_registries(world: &World, governed: &[(Arc<Application>, AppSetting
                     let in_use = in_use(app, &tracked.image);
                     let (image, selection) = (tracked.image.clone(), tracked.selection.clone());
                     asks.push(Ask { image, selection, credential: credential.clone(), in_use });
+                    asked_for.push((app, form));
                     Ok(asks.len() - 1)
                 }
                 Err(trouble) => Err(trouble.clone()),
@@ -193,9 +249,40 @@ async fn ask_registries(world: &World, governed: &[(Arc<Application>, AppSetting
         }
         places.push(own);
     }
-    let answers = poller::ask(world, &asks).await;
+    let mut answers = poller::ask(world, turn, &asks).await;
+    ask_with_new_credentials(world, turn, &asks, &asked_for, &mut answers).await;
     let take = |place: Result<usize, Trouble>| place.and_then(|index| answers[index].clone());
     places.into_iter().map(|own| own.into_iter().map(take).collect()).collect()
+}
+
+/// Where access was denied, the credential is read anew; if it has changed meanwhile, the question is asked once more
+/// (REG-13). The same one would be denied again: a token of it was renewed already.
+async fn ask_with_new_credentials(
+    world: &World,
+    turn: &Turn,
+    asks: &[Ask],
+    asked_for: &[(&Application, Option<&str>)],
+    answers: &mut [Answer],
+) {
+    let secrets = SecretsOnce::default();
+    let (mut again, mut places) = (Vec::new(), Vec::new());
+    for (index, ask) in asks.iter().enumerate() {
+        let denied = answers[index].as_ref().is_err_and(|trouble| trouble.kind == "registry-auth");
+        let Some(used) = ask.credential.as_ref().filter(|_| denied) else { continue };
+        let (app, form) = asked_for[index];
+        let found = credentials::for_registry(world, &secrets, app, &ask.image, form).await;
+        if let Ok(Some(new)) = found
+            && new != *used
+        {
+            again.push(Ask { credential: Some(new), ..ask.clone() });
+            places.push(index);
+        }
+    }
+    if again.is_empty() {
+        return;
+    }
+    let given = poller::ask(world, turn, &again).await;
+    places.into_iter().zip(given).for_each(|(place, answer)| answers[place] = answer);
 }
 
 fn in_use(app: &Application, image: &ImageRef) -> Option<String> {
@@ -205,13 +292,17 @@ fn in_use(app: &Application, image: &ImageRef) -> Option<String> {
 
 struct Asked {
     by_app: Vec<BTreeMap<String, Result<RemoteKey, Trouble>>>,
-    by_key: BTreeMap<RemoteKey, (Remote, Result<RemoteView, Trouble>)>,
+    by_key: ByKey,
 }
+
+/// Remotes and what was seen of them; all Applications of a remote share one view.
+type ByKey = BTreeMap<RemoteKey, (Remote, Result<Arc<RemoteView>, Trouble>)>;
 
 /// Every remote that an Application's sources or its `git-repository` name: one ref advertisement each, and the tips of
 /// the branches that are read.
 async fn ask_remotes(world: &World, governed: &[(Arc<Application>, AppSettings)]) -> Asked {
     let mut by_app = Vec::new();
+    let mut known: HashMap<_, Result<Remote, Trouble>> = HashMap::new();
     let mut remotes: BTreeMap<RemoteKey, (Remote, BTreeSet<String>)> = BTreeMap::new();
     for (app, settings) in governed {
         let mut own = BTreeMap::new();
@@ -220,8 +311,16 @@ async fn ask_remotes(world: &World, governed: &[(Arc<Application>, AppSettings)]
             for (url, revision) in repositories(app, settings) {
                 let identity = normalise_repo_url(&url);
                 if !own.contains_key(&identity) {
-                    let remote = credentials::for_git(world, app, settings, &url).await;
-                    let key = remote.map(|remote| {
+                    // All that a remote depends on. Its credentials are looked for among all Secrets, so not for each
+                    // Application anew.
+                    let of_app = app.sources.iter().any(|source| normalise_repo_url(&source.repo_url) == identity);
+                    let (namespace, project) = (app.key.namespace.clone(), app.project.clone());
+                    let asked = (namespace, project, settings.method.clone(), of_app, url.clone());
+                    if !known.contains_key(&asked) {
+                        let found = credentials::for_git(world, app, settings, &url).await;
+                        known.insert(asked.clone(), found);
+                    }
+                    let key = known[&asked].clone().map(|remote| {
                         let key = (remote.identity().to_owned(), remote.credentials().name.clone());
                         remotes.entry(key.clone()).or_insert_with(|| (remote, BTreeSet::new()));
                         key
@@ -241,7 +340,7 @@ async fn ask_remotes(world: &World, governed: &[(Arc<Application>, AppSettings)]
         .map(|(key, (remote, revisions))| {
             async move {
                 let view = view(world, &remote, &revisions).await;
-                (key, (remote, view))
+                (key, (remote, view.map(Arc::new)))
             }
             .boxed()
         })
@@ -274,7 +373,9 @@ fn repositories(app: &Application, settings: &AppSettings) -> Vec<(String, Strin
 
 async fn view(world: &World, remote: &Remote, revisions: &BTreeSet<String>) -> Result<RemoteView, Trouble> {
     let trouble = |e: crate::adapters::git::Error| Trouble { kind: e.kind(), text: e.to_string() };
+    let started = Instant::now();
     let advertised = world.git.advertise(remote).await.map_err(trouble)?;
+    world.metrics.git("advertise", remote.shown(), started.elapsed());
     let mut view = RemoteView {
         default: advertised.default.clone(),
         branches: advertised.branches.keys().cloned().collect(),
@@ -287,7 +388,9 @@ async fn view(world: &World, remote: &Remote, revisions: &BTreeSet<String>) -> R
             continue;
         }
         if let Some(id) = advertised.branches.get(&branch) {
+            let started = Instant::now();
             let tip = world.git.tip(remote, &branch, *id).await.map_err(trouble)?;
+            world.metrics.git("fetch", remote.shown(), started.elapsed());
             view.trees.insert(branch, Arc::new(tip) as SharedTree);
         }
     }
@@ -295,7 +398,7 @@ async fn view(world: &World, remote: &Remote, revisions: &BTreeSet<String>) -> R
 }
 
 struct Views {
-    by_key: BTreeMap<RemoteKey, (Remote, Result<RemoteView, Trouble>)>,
+    by_key: ByKey,
 }
 
 impl Views {
@@ -328,6 +431,8 @@ async fn survey_all(world: &World, inputs: &[Input], views: &Views, which: Vec<u
                 argocd_namespace: &settings.argocd_namespace,
                 offline,
                 allow_downgrade: settings.allow_downgrade,
+                parent: input.parent.as_ref(),
+                reverted: &input.holds.held,
             };
             (index, survey(&inputs))
         };
@@ -340,12 +445,19 @@ async fn survey_all(world: &World, inputs: &[Input], views: &Views, which: Vec<u
 }
 
 /// Looks up what open surveys said is missing.
-async fn complete(world: &World, inputs: &mut [Input], views: &mut Views, surveys: &[Option<Survey>], open: &[usize]) {
+async fn complete(
+    world: &World,
+    secrets: &SecretsOnce,
+    inputs: &mut [Input],
+    views: &mut Views,
+    surveys: &[Option<Survey>],
+    open: &[usize],
+) {
     for index in open {
         let wants = surveys[*index].as_ref().map(|survey| survey.wants.clone()).unwrap_or_default();
         for want in wants {
             match want {
-                Want::Digest(image, tag) => digest(world, &mut inputs[*index], image, &tag).await,
+                Want::Digest(image, tag) => digest(world, secrets, &mut inputs[*index], image, &tag).await,
                 Want::Branch(remote, branch) => {
                     let Some(Ok(key)) = inputs[*index].remotes.get(&remote).cloned() else { continue };
                     load_branch(world, views, &key, &branch).await;
@@ -355,11 +467,12 @@ async fn complete(world: &World, inputs: &mut [Input], views: &mut Views, survey
     }
 }
 
-async fn digest(world: &World, input: &mut Input, image: usize, tag: &str) {
+async fn digest(world: &World, secrets: &SecretsOnce, input: &mut Input, image: usize, tag: &str) {
     let tracked = input.settings.images[image].clone();
     let endpoint = world.registries.endpoint_of(&tracked.image);
     let repository = world.registries.repository_of(&tracked.image);
-    let credential = credentials::for_registry(world, &input.app, &tracked.image, tracked.pull_secret.as_deref()).await;
+    let form = tracked.pull_secret.as_deref();
+    let credential = credentials::for_registry(world, secrets, &input.app, &tracked.image, form).await;
     let found = match &credential {
         Ok(credential) => {
             let asked = world.registries.digest(&endpoint, &repository, tag, credential.as_ref().into()).await;
@@ -381,7 +494,7 @@ async fn load_branch(world: &World, views: &mut Views, key: &RemoteKey, branch: 
     if view.trees.contains_key(branch) {
         return;
     }
-    let remote = remote.clone();
+    let (remote, view) = (remote.clone(), Arc::make_mut(view));
     let loaded = async {
         let advertised = world.git.advertise(&remote).await?;
         match advertised.branches.get(branch) {

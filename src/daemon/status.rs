@@ -34,10 +34,16 @@ pub struct Status {
     pub images: usize,
     /// Images by state (DEC-10).
     pub images_by_state: BTreeMap<&'static str, usize>,
+    /// Candidates kept back, by reason (§22).
+    pub held_by_reason: BTreeMap<&'static str, usize>,
+    /// Tags that rank above those in use: of all images under the empty name, or by Application.
+    pub versions_behind: BTreeMap<String, usize>,
     /// Open problems, by what they are about.
     pub problems: BTreeMap<String, Vec<Problem>>,
     /// Outbox rows by state.
     pub outbox: BTreeMap<String, u64>,
+    /// Services to which nothing is sent for now, as their receiver keeps failing (LAN-05), with the receiver's place.
+    pub breakers: Vec<(String, String)>,
     /// Names of the configured services.
     pub services: BTreeSet<String>,
     /// The outbox by service, for metrics.
@@ -120,6 +126,9 @@ impl Status {
             "images": {"total": self.images, "byState": self.images_by_state},
             "problems": self.problems.values().flatten().map(problem_json).collect::<Vec<_>>(),
             "outbox": self.outbox,
+            "breakers": self.breakers.iter().map(|(service, endpoint)| {
+                json!({"service": service, "endpoint": endpoint})
+            }).collect::<Vec<_>>(),
             "pushes": self.pushes.iter().map(|p| json!({
                 "at": p.at, "remote": p.remote, "branch": p.branch, "commit": p.commit,
                 "applications": p.applications,

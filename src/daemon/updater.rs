@@ -15,7 +15,9 @@ use super::aftermath::{self, Books};
 use super::command::Command;
 use super::follower::Follower;
 use super::leader::Role;
+use super::poller::{Extent, Turn};
 use super::round;
+use super::sharing::Sharing;
 use super::status::NextRound;
 use super::watcher::{Applications, Seen};
 use super::world::World;
@@ -55,6 +57,15 @@ enum Event {
     Due,
 }
 
+/// What is remembered of an Application.
+struct Known {
+    /// What of it decides about its images: a version that leaves it alone causes no look.
+    print: u64,
+    /// The version that `group` was read from. Annotations are read once a version, not once for every remote.
+    version: String,
+    group: Option<String>,
+}
+
 /// The dispatcher.
 pub struct Updater {
     world: World,
@@ -63,12 +74,14 @@ pub struct Updater {
     next: HashMap<String, Instant>,
     /// Partial rounds that wait: the group, which Applications, from when on.
     partial: HashMap<String, (BTreeSet<AppKey>, Instant)>,
+    /// Groups whose next round somebody asked for: no earlier answer of a registry serves it.
+    fresh: BTreeSet<String>,
+    sharing: Sharing,
     running: BTreeSet<String>,
     rounds: JoinSet<String>,
     books: Arc<Books>,
     follower: Follower,
-    /// What of an Application decides about its images: a version that leaves it alone causes no look.
-    known: HashMap<AppKey, u64>,
+    known: HashMap<AppKey, Known>,
     complete: bool,
 }
 
@@ -82,6 +95,8 @@ impl Updater {
             applications,
             next: HashMap::new(),
             partial: HashMap::new(),
+            fresh: BTreeSet::new(),
+            sharing: Sharing::default(),
             running: BTreeSet::new(),
             rounds: JoinSet::new(),
             books,
@@ -138,7 +153,7 @@ impl Updater {
                 Event::Seen(Seen::Version(app)) => self.version(app).await,
                 Event::Seen(Seen::Gone(key)) => self.gone(&key),
                 Event::Seen(Seen::Complete) => self.completed(),
-                Event::Command(Command::Refresh(key)) => self.look_at(key, Duration::ZERO),
+                Event::Command(Command::Refresh(key)) => self.asked_for(key),
                 Event::Command(Command::RefreshAll) => self.all_due(),
                 Event::Ended(group) => self.ended(&group),
                 Event::Owners => self.owners_changed(),
@@ -164,11 +179,15 @@ impl Updater {
 
     async fn version(&mut self, app: Arc<Application>) {
         self.follower.version(&app).await;
-        let print = fingerprint(&app);
-        if self.known.insert(app.key.clone(), print) == Some(print) {
+        let (print, version) = (fingerprint(&app), app.resource_version.clone());
+        if let Some(known) = self.known.get_mut(&app.key).filter(|known| known.print == print) {
+            known.version = version;
             return;
         }
-        let Some(group) = self.group(&app) else {
+        self.known.insert(app.key.clone(), Known { print, version, group: group_of(&app) });
+        let group = self.group(&app);
+        self.sharing.set(&app, group.as_deref());
+        let Some(group) = group else {
             // Settings that cannot be used are shown, though nothing is looked at (ANN-5).
             let own = self.world.governs(&app.key);
             self.books.forget(
@@ -185,11 +204,19 @@ impl Updater {
 
     /// Which rounds an Application belongs to, if this half governs it at all (TEN-1).
     fn group(&self, app: &Application) -> Option<String> {
-        if self.world.governs(&app.key) { group_of(app) } else { None }
+        if !self.world.governs(&app.key) {
+            return None;
+        }
+        match self.known.get(&app.key) {
+            // Manifests have no versions.
+            Some(known) if known.version == app.resource_version && !known.version.is_empty() => known.group.clone(),
+            _ => group_of(app),
+        }
     }
 
     fn gone(&mut self, key: &AppKey) {
         self.known.remove(key);
+        self.sharing.forget(key);
         self.books.forget(key, Vec::new());
         let alive: BTreeSet<String> = self.applications.all().iter().filter_map(|app| self.group(app)).collect();
         self.next.retain(|group, _| alive.contains(group));
@@ -207,7 +234,9 @@ impl Updater {
     fn owners_changed(&mut self) {
         self.next.clear();
         for app in self.applications.all() {
-            match self.group(&app) {
+            let group = self.group(&app);
+            self.sharing.set(&app, group.as_deref());
+            match group {
                 Some(group) => {
                     self.next.entry(group).or_insert_with(Instant::now);
                 }
@@ -217,7 +246,13 @@ impl Updater {
     }
 
     fn all_due(&mut self) {
+        self.fresh.extend(self.next.keys().cloned());
         self.next.values_mut().for_each(|at| *at = Instant::now());
+    }
+
+    fn asked_for(&mut self, key: AppKey) {
+        self.fresh.extend(self.applications.by_key(&key).and_then(|app| self.group(&app)));
+        self.look_at(key, Duration::ZERO);
     }
 
     fn look_at(&mut self, key: AppKey, after: Duration) {
@@ -300,9 +335,16 @@ impl Updater {
         }
         self.show_next();
         self.running.insert(group.clone());
+        let fresh = self.fresh.remove(&group);
+        let turn = Turn {
+            group: group.clone(),
+            shared: Arc::new(self.sharing.shared(&group)),
+            fresh,
+            extent: Extent::Essential,
+        };
         let (world, books) = (self.world.clone(), self.books.clone());
         self.rounds.spawn(async move {
-            let round = round::look(&world, &apps).await;
+            let round = round::look_in(&world, &apps, &turn).await;
             aftermath::settle(&world, &books, round).await;
             group
         });

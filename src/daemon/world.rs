@@ -2,7 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
-use std::sync::{Arc, RwLock};
+use std::sync::{Arc, Mutex, RwLock};
+use std::time::Instant;
 
 use futures::StreamExt;
 use tokio::sync::watch;
@@ -12,7 +13,9 @@ use super::delivery::Tally;
 use super::leader::Gate;
 use super::metrics::Metrics;
 use super::notifier::Projects;
+use super::poller::memory::Polls;
 use super::status::Board;
+use super::watcher::Applications;
 use crate::adapters::cluster::{Cluster, DocumentEvent, Namespaces, SecretObject};
 use crate::adapters::git::Git;
 use crate::adapters::http::Http;
@@ -22,6 +25,7 @@ use crate::config::settings::{NativeAnnotations, Settings, Source};
 use crate::core::application::AppKey;
 use crate::core::problem::Problem;
 use crate::core::template::{Functions, Template};
+use crate::core::update::claims::Claim;
 
 /// The Secrets with access to repositories were read, or cannot be.
 const SECRETS_KNOWN: &str = "repository secrets";
@@ -55,11 +59,46 @@ pub struct World {
     pub tally: Arc<Tally>,
     /// The commit message's template, if one is configured and good.
     pub template: Arc<RwLock<Option<Arc<Template>>>>,
+    /// What every Application that was looked at wants where (OWN-6).
+    pub claims: Arc<Mutex<BTreeMap<AppKey, Vec<Claim>>>>,
+    /// The label by which Argo CD marks what an Application manages, and when it was asked for.
+    pub instance_label: Arc<Mutex<Option<(Instant, String)>>>,
+    /// Every Application that is watched; empty for commands that look once.
+    pub applications: Applications,
+    /// What is remembered of polls between rounds.
+    pub polls: Arc<Polls>,
+    /// What an earlier run left, for commands that only explain; nothing is written from it (REG-12).
+    pub past: Option<Store>,
     /// Whether images may be written now.
     pub gate: Gate,
 }
 
 impl World {
+    /// A world without cluster, Secrets and store, where nothing has happened yet.
+    pub fn new(settings: Settings, registries: Registries, git: Git, http: Http) -> World {
+        World {
+            settings: Arc::new(settings),
+            registries,
+            git,
+            cluster: None,
+            secrets: Secrets::None,
+            projects: Arc::default(),
+            store: None,
+            metrics: Arc::default(),
+            board: Board::default(),
+            updaters: Arc::new(watch::channel(None).0),
+            http,
+            tally: Arc::default(),
+            template: Arc::default(),
+            polls: Arc::default(),
+            past: None,
+            gate: Gate::default(),
+            claims: Arc::default(),
+            instance_label: Arc::default(),
+            applications: Applications::default(),
+        }
+    }
+
     /// No cluster is the source of Applications: manifests are.
     pub fn offline(&self) -> bool {
         self.settings.source != Source::Cluster
@@ -81,13 +120,7 @@ impl World {
         if self.offline() {
             return settings.native_annotations != NativeAnnotations::False;
         }
-        let watched = match Namespaces::parse(&settings.watch_namespaces, &settings.argocd_namespace) {
-            Ok(Namespaces::All) => true,
-            Ok(Namespaces::Own(own)) => key.namespace == own,
-            Ok(Namespaces::List(names)) => names.contains(&key.namespace),
-            Err(_) => false,
-        };
-        watched
+        self.watches(&key.namespace)
             && match settings.native_annotations {
                 NativeAnnotations::True => true,
                 NativeAnnotations::False => false,
@@ -95,6 +128,17 @@ impl World {
                     self.updaters.borrow().as_ref().is_none_or(|held| !held.contains(&key.namespace))
                 }
             }
+    }
+
+    /// Whether the Applications of a namespace are watched (SRC-2).
+    pub fn watches(&self, namespace: &str) -> bool {
+        let settings = &self.settings;
+        match Namespaces::parse(&settings.watch_namespaces, &settings.argocd_namespace) {
+            Ok(Namespaces::All) => true,
+            Ok(Namespaces::Own(own)) => namespace == own,
+            Ok(Namespaces::List(names)) => names.iter().any(|name| name == namespace),
+            Err(_) => false,
+        }
     }
 
     /// Follows ImageUpdater objects until the token is cancelled; with `once` only until all are known.
@@ -196,12 +240,32 @@ pub enum Secrets {
     Files(Arc<BTreeMap<(String, String), SecretObject>>),
     /// Nowhere.
     None,
+    /// Another place, whose answers are kept: for one round.
+    Remembering(Box<Secrets>, Arc<Mutex<BTreeMap<(String, String), Kept>>>),
 }
 
+/// An answer of [`Secrets::one`].
+type Kept = Result<Option<SecretObject>, Problem>;
+
 impl Secrets {
+    /// The same, asking for each Secret once.
+    pub fn remembering(&self) -> Secrets {
+        Secrets::Remembering(Box::new(self.clone()), Arc::default())
+    }
+
     /// One Secret; `None` if it does not exist.
     pub async fn one(&self, namespace: &str, name: &str) -> Result<Option<SecretObject>, Problem> {
         match self {
+            Secrets::Remembering(inner, kept) => {
+                let key = (namespace.to_owned(), name.to_owned());
+                let known = kept.lock().unwrap_or_else(|e| e.into_inner()).get(&key).cloned();
+                if let Some(known) = known {
+                    return known;
+                }
+                let found = Box::pin(inner.one(namespace, name)).await;
+                kept.lock().unwrap_or_else(|e| e.into_inner()).insert(key, found.clone());
+                found
+            }
             Secrets::Cluster(cluster, _) => cluster.secret(namespace, name).await.map_err(|e| e.problem()),
             Secrets::Files(files) => Ok(files.get(&(namespace.to_owned(), name.to_owned())).cloned()),
             Secrets::None => Ok(None),
@@ -211,6 +275,7 @@ impl Secrets {
     /// Argo CD's Secrets with access to repositories.
     pub fn repositories(&self) -> Vec<SecretObject> {
         match self {
+            Secrets::Remembering(inner, _) => inner.repositories(),
             Secrets::Cluster(_, known) => known.read().unwrap_or_else(|e| e.into_inner()).values().cloned().collect(),
             Secrets::Files(files) => {
                 files.values().filter(|s| s.labels.contains_key("argocd.argoproj.io/secret-type")).cloned().collect()
@@ -221,7 +286,10 @@ impl Secrets {
 
     /// Whether there is any place to look at.
     pub fn is_none(&self) -> bool {
-        matches!(self, Secrets::None)
+        match self {
+            Secrets::Remembering(inner, _) => inner.is_none(),
+            other => matches!(other, Secrets::None),
+        }
     }
 
     /// The Secrets among the manifests below a directory.

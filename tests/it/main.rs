@@ -13,5 +13,6 @@ mod flags;
 mod git;
 mod lint;
 mod notify;
+mod polls;
 mod registry;
 mod update;

@@ -112,6 +112,9 @@ pub struct RunArgs {
     /// Port of /metrics over plain HTTP, as Argo CD Notifications and Image Updater 0.x name it; 0 is off.
     #[arg(long, value_name = "PORT")]
     pub metrics_port: Option<u16>,
+    /// Let lynceus_image_versions_behind name each Application.
+    #[arg(long, env = "LYNCEUS_METRICS_BY_APPLICATION")]
+    pub metrics_by_application: bool,
     /// Of several replicas only the holder of the Lease c21b75f2.argoproj.io, Argo CD Image Updater's, writes images.
     #[arg(long, visible_alias = "leader-elect", num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = go_bool, value_name = "BOOL")]
     pub leader_election: Option<bool>,
@@ -261,6 +264,7 @@ impl RunArgs {
         if let Some(n) = self.max_concurrent_apps.or(self.updater.max_concurrency) {
             settings.max_concurrent_apps = usize::from(n);
         }
+        settings.metrics_by_application = self.metrics_by_application;
         settings.kube_events = self.kube_events.unwrap_or(!self.disable_kube_events.unwrap_or(false));
         settings.native_annotations = match self.native_annotations {
             Some(NativeArg::True) => NativeAnnotations::True,

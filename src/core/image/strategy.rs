@@ -227,6 +227,22 @@ impl Selection {
         Choice { chosen, verdicts }
     }
 
+    /// The candidates that decide: whoever chooses among them chooses the same. A round holds the listings of all its
+    /// repositories, and need not hold every name in them; the dates of tags that may be in use stay.
+    pub fn essential(&self, mut candidates: Vec<Candidate>) -> Vec<Candidate> {
+        let accepted = candidates.iter().filter(|candidate| self.reject(candidate).is_none());
+        let ranked = accepted.map(|candidate| (candidate, self.rank(candidate)));
+        let best = ranked.reduce(|best, next| if compare(&next.1, &best.1).is_gt() { next } else { best });
+        // Without any, every name counts as a reason.
+        let Some(best) = best.map(|(candidate, _)| candidate.clone()) else { return candidates };
+        match self.strategy {
+            Strategy::NewestBuild => candidates.retain(|candidate| candidate.created.is_some()),
+            _ => candidates = vec![best],
+        }
+        candidates.shrink_to_fit();
+        candidates
+    }
+
     /// Which of two tags ranks higher under the strategy, as far as their names tell; byte order otherwise (DES-6).
     pub fn compare_names(&self, a: &str, b: &str) -> Ordering {
         match (self.strategy, Version::parse(a), Version::parse(b)) {

@@ -155,6 +155,13 @@ impl House {
         self.launch_under(&tracer.map(str::to_owned));
     }
 
+    /// Starts the daemon; these calls of its threads (`execve,fork`) are listed in a file, one a line.
+    pub fn launch_listing(&self, calls: &str, file: &Path) {
+        let (file, traced) = (file.display().to_string(), format!("trace={calls}"));
+        let tracer = ["strace", "-D", "-f", "--seccomp-bpf", "-qqq", "-o", &file, "-e", &traced];
+        self.launch_under(&tracer.map(str::to_owned));
+    }
+
     /// Starts the daemon; from the `count`th time on that one thread of it writes to a file, the disk is full. Ends with
     /// [`House::free_the_disk`].
     pub fn launch_with_a_disk_of(&self, count: u32) {
@@ -205,6 +212,13 @@ impl House {
         let status = std::fs::read_to_string(format!("/proc/{id}/status")).expect("its status");
         let line = status.lines().find(|line| line.starts_with(field)).expect("its size");
         line.split_whitespace().nth(1).and_then(|kib| kib.parse().ok()).expect("a number")
+    }
+
+    /// Forgets the running daemon's peak of memory: `VmHWM:` counts from now on.
+    pub fn forget_peak(&self) {
+        let running = self.running.lock().unwrap();
+        let id = running.process.as_ref().expect("it runs").id();
+        std::fs::write(format!("/proc/{id}/clear_refs"), "5").expect("the kernel forgets it");
     }
 
     /// Processor time the running daemon has used, in seconds.

@@ -6,11 +6,13 @@ use std::time::Duration;
 use futures::StreamExt;
 use k8s_openapi::api::core::v1::Event;
 use kube::api::{Api, ListParams};
-use serde_json::Value;
+use serde_json::{Value, json};
 
-use super::stage::{ARGO, Stage, changed_lines};
-use crate::support::control_plane::Ns;
+use super::stage::{ARGO, PREFIX, Stage, changed_lines};
+use crate::support::api_front::ApiFront;
+use crate::support::control_plane::{ControlPlane, Ns};
 use crate::support::house::House;
+use crate::support::real::Access;
 use crate::support::wait_for;
 
 const APPS: usize = 50;
@@ -65,7 +67,9 @@ async fn told(stage: &Stage, ns: &Ns) {
         (events.len() >= APPS).then_some(events)
     })
     .await;
-    assert_eq!(events.len(), APPS);
+    let told: Vec<_> =
+        events.iter().map(|e| (&e.metadata.name, &e.reason, &e.message, &e.metadata.managed_fields)).collect();
+    assert_eq!(events.len(), APPS, "{told:?}");
     for name in names() {
         let app = ns.object(ARGO, "Application", &name).await.expect("it is there");
         assert_eq!(app["metadata"]["annotations"]["argocd.argoproj.io/refresh"], "normal", "{name}");
@@ -84,7 +88,7 @@ async fn told(stage: &Stage, ns: &Ns) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn git_7_git_8_git_14_fifty_apps_one_push_and_cyc_5_a_quiet_round() {
+async fn inv_7_git_7_git_8_git_14_compat_q25_fifty_apps_one_push_and_cyc_5_a_quiet_round() {
     let (stage, ns, house) = fifty("fifty").await;
     house.start().await;
     let status = house.until("the first round ends", |status| status["rounds"].as_u64() >= Some(1)).await;
@@ -155,5 +159,47 @@ async fn git_8_commit_per_push_is_one_commit_of_fifty_lines() {
     assert_eq!(committed.len(), APPS);
     let all = |event: &Value| event["commit"]["sha"] == log[0].as_str();
     assert!(committed.iter().all(all));
+    assert_eq!(house.stop().await, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn cyc_5_a_round_reads_a_secret_once_however_many_images_and_applications_name_it() {
+    let stage = Stage::with(Access::Basic("robot".to_owned(), "pass".to_owned())).await;
+    let plane = ControlPlane::get().await;
+    let (front, ns) = (ApiFront::start(plane.port()).await, plane.namespace("secrets-once").await);
+    let names = ["a", "b", "c", "d"];
+    for name in names {
+        stage.push(name, &["1.0.0"]).await;
+        stage.repository.commit(
+            "main",
+            "first",
+            &[(&format!("apps/{name}/values.yaml"), &stage.values(name, "1.0.0"))],
+        );
+        let mut app = stage.helm_app(name, "~1.0");
+        app["metadata"]["annotations"][format!("{PREFIX}app.pull-secret")] =
+            json!(format!("secret:{}/pull#login", ns.name));
+        app["metadata"]["annotations"][format!("{PREFIX}write-back-method")] =
+            json!(format!("git:secret:{}/push", ns.name));
+        ns.apply_json(app).await;
+    }
+    for (name, data) in
+        [("pull", json!({ "login": "robot:pass" })), ("push", json!({ "username": "robot", "password": "secret" }))]
+    {
+        let metadata = json!({ "name": name });
+        ns.apply_json(json!({ "apiVersion": "v1", "kind": "Secret", "metadata": metadata, "stringData": data })).await;
+    }
+    let direct = std::fs::read_to_string(ns.apply_deploy("base").await).expect("a kubeconfig");
+    let house = stage.house().variable("POD_NAMESPACE", &ns.name);
+    let port = |port: u16| format!("127.0.0.1:{port}");
+    let kubeconfig = house.file("kubeconfig", &direct.replace(&port(plane.port()), &port(front.port())));
+    let house = house.with([format!("--kubeconfig={}", kubeconfig.display()), "--interval=3s".to_owned()]);
+    house.start().await;
+    house.rounds(1).await;
+    front.calls();
+    let status = house.rounds(1).await;
+    let calls = front.calls();
+    let read = |name: &str| calls.iter().filter(|call| call.ends_with(&format!("/{}/secrets/{name}", ns.name))).count();
+    assert_eq!((read("pull"), read("push")), (1, 1), "{calls:?}");
+    assert_eq!(status["images"]["byState"], json!({ "up-to-date": names.len() }), "{status}");
     assert_eq!(house.stop().await, 0);
 }

@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 use proptest::strategy::Strategy as Generator;
 
-use crate::core::image::{Constraint, Glob, ImageRef, TagFilter, Version};
+use crate::core::image::{Candidate, Constraint, Glob, ImageRef, Selection, TagFilter, Version};
 
 fn written() -> impl Generator<Value = String> {
     let part = "[a-z0-9]{1,6}((\\.|_|__|-{1,3})[a-z0-9]{1,4}){0,2}";
@@ -61,6 +61,35 @@ proptest! {
         prop_assert_eq!(a.cmp(&b), b.cmp(&a).reverse());
         if a <= b && b <= c {
             prop_assert!(a <= c);
+        }
+    }
+
+    #[test]
+    fn what_is_essential_chooses_the_same(
+        tags in proptest::collection::vec(
+            ("[0-2]\\.[0-2](-rc1)?|latest", proptest::option::of(0i64..4), any::<bool>(), any::<bool>()), 0..12),
+        strategy in 0usize..4,
+    ) {
+        use crate::core::image::Strategy::{Alphabetical, Digest, NewestBuild, SemVer};
+        let strategy = [SemVer, NewestBuild, Alphabetical, Digest][strategy];
+        let candidate = |(n, (tag, date, digest, other)): (usize, &(String, Option<i64>, bool, bool))| Candidate {
+            created: date.and_then(|second| jiff::Timestamp::from_second(second).ok()),
+            digest: digest.then(|| format!("sha256:{n}")),
+            platform_ok: Some(!other),
+            ..Candidate::named(tag.as_str())
+        };
+        let all: Vec<Candidate> = tags.iter().enumerate().map(candidate).collect();
+        let constraint = if strategy == Digest { "latest" } else { ">=1.0" };
+        let (selection, _) = Selection::new(strategy, Some(constraint), "app");
+        let few = selection.essential(all.clone());
+        let (before, after) = (selection.choose(&all), selection.choose(&few));
+        prop_assert_eq!(&before.chosen, &after.chosen);
+        match before.chosen {
+            None => prop_assert_eq!(before.counts(), after.counts()),
+            Some(_) if strategy == NewestBuild => {
+                prop_assert_eq!(few.len(), all.iter().filter(|c| c.created.is_some()).count());
+            }
+            Some(_) => prop_assert_eq!(few.len(), 1),
         }
     }
 }

@@ -6,7 +6,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
@@ -163,6 +163,20 @@ struct Shared {
     account: Option<(String, String)>,
     faults: Mutex<VecDeque<Fault>>,
     requests: Mutex<Vec<String>>,
+    served: Mutex<Vec<Served>>,
+}
+
+/// One request that was answered.
+#[derive(Clone, Debug)]
+pub struct Served {
+    /// `POST /x.git/git-receive-pack`.
+    pub request: String,
+    /// When it came.
+    pub from: Instant,
+    /// When its answer was ready.
+    pub to: Instant,
+    /// Bytes of its body and of the answer's.
+    pub bytes: (u64, u64),
 }
 
 /// Repositories below one folder, served over HTTPS (or plain HTTP).
@@ -197,6 +211,7 @@ impl GitHttp {
             account,
             faults: Mutex::default(),
             requests: Mutex::default(),
+            served: Mutex::default(),
         });
         let scheme = if tls.is_some() { "https" } else { "http" };
         let serving = shared.clone();
@@ -228,11 +243,29 @@ impl GitHttp {
     pub fn requests(&self) -> Vec<String> {
         std::mem::take(&mut self.shared.requests.lock().unwrap())
     }
+
+    /// Something about the requests answered since [`GitHttp::served`] was called last.
+    pub fn so_far<T>(&self, about: impl FnOnce(&[Served]) -> T) -> T {
+        about(&self.shared.served.lock().unwrap())
+    }
+
+    /// Takes the requests answered since the last call, with their times.
+    pub fn served(&self) -> Vec<Served> {
+        std::mem::take(&mut self.shared.served.lock().unwrap())
+    }
 }
 
 async fn answer(shared: Arc<Shared>, request: Request) -> Result<Response, Cut> {
+    use hyper::body::Body;
+    let (from, sent) = (Instant::now(), request.body().len() as u64);
+    let target = request.uri().path_and_query().map(|p| p.as_str().to_owned()).unwrap_or_default();
+    let line = format!("{} {target}", request.method());
     // Carried out to its end also when the client leaves, as servers do.
-    tokio::spawn(carry_out(shared, request)).await.unwrap_or(Err(Cut))
+    let answer = tokio::spawn(carry_out(shared.clone(), request)).await.unwrap_or(Err(Cut));
+    let got = answer.as_ref().ok().and_then(|answer| answer.body().size_hint().exact()).unwrap_or(0);
+    let served = Served { request: line, from, to: Instant::now(), bytes: (sent, got) };
+    shared.served.lock().unwrap().push(served);
+    answer
 }
 
 async fn carry_out(shared: Arc<Shared>, request: Request) -> Result<Response, Cut> {

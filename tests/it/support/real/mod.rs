@@ -5,7 +5,7 @@ mod registry;
 mod smtp;
 mod sshd;
 
-pub use git::{Fault, GitHttp, Hook, Repository};
-pub use registry::{Access, Image, Pushed, Registry};
+pub use git::{Fault, GitHttp, Hook, Repository, Served};
+pub use registry::{Access, Asked, Image, Pushed, Registry};
 pub use smtp::{Mail, Smtp, SmtpMode};
 pub use sshd::Sshd;

@@ -38,7 +38,20 @@ pub struct Registry {
     base: String,
     port: u16,
     client: reqwest::Client,
-    _folder: tempfile::TempDir,
+    /// How much of the access log was taken.
+    read: Mutex<usize>,
+    folder: tempfile::TempDir,
+}
+
+/// One line of the registry's own access log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Asked {
+    /// The second it came in, as the log writes it.
+    pub second: String,
+    /// `GET /v2/a/tags/list?n=1000`.
+    pub request: String,
+    /// The answer's status.
+    pub status: u16,
 }
 
 /// What a pushed tag or digest is.
@@ -59,18 +72,37 @@ pub struct Image {
     pub created: String,
     /// Text of its one layer; another text gives another digest.
     pub content: String,
+    /// Labels in its config.
+    pub labels: Vec<(String, String)>,
 }
 
 impl Image {
     /// A `linux/amd64` image.
     pub fn new(content: &str, created: &str) -> Image {
-        Image { platform: "linux/amd64".into(), created: created.into(), content: content.into() }
+        Image { platform: "linux/amd64".into(), created: created.into(), content: content.into(), labels: Vec::new() }
+    }
+
+    /// The same with one more label.
+    pub fn label(mut self, key: &str, value: &str) -> Image {
+        self.labels.push((key.into(), value.into()));
+        self
     }
 
     /// The same for another platform.
     pub fn platform(mut self, platform: &str) -> Image {
         self.platform = platform.into();
         self
+    }
+}
+
+impl Asked {
+    /// `127.0.0.1 - - [01/Jan/2026:00:00:00 +0000] "GET /v2/ HTTP/1.1" 200 2 "" "agent"`; the log has other lines too.
+    fn read(line: &str) -> Option<Asked> {
+        let (_, rest) = line.split_once(" - - [")?;
+        let (second, rest) = rest.split_once("] \"")?;
+        let (request, rest) = rest.split_once(" HTTP/1.1\" ")?;
+        let status = rest.split(' ').next()?.parse().ok()?;
+        Some(Asked { second: second.to_owned(), request: request.to_owned(), status })
     }
 }
 
@@ -131,7 +163,8 @@ impl Registry {
         let authority = reqwest::Certificate::from_pem(Authority::shared().pem().as_bytes()).expect("a certificate");
         let client = reqwest::Client::builder().tls_certs_only([authority]).no_proxy().build().expect("a client");
         let base = format!("{}://127.0.0.1:{port}", if tls { "https" } else { "http" });
-        let registry = Registry { _server: server, tokens, access, base, port, client, _folder: folder };
+        let read = Mutex::default();
+        let registry = Registry { _server: server, tokens, access, base, port, client, read, folder };
         wait_for("the registry answers", Duration::from_secs(20), || async {
             registry.client.get(format!("{}/v2/", registry.base)).send().await.ok()
         })
@@ -170,6 +203,9 @@ impl Registry {
         });
         if let Some(variant) = variant {
             config["variant"] = json!(variant);
+        }
+        for (key, value) in &image.labels {
+            config["config"]["Labels"][key] = json!(value);
         }
         let config = config.to_string();
         let digest = self.push_blob(repository, config.as_bytes()).await;
@@ -211,6 +247,28 @@ impl Registry {
             let put = |c: &reqwest::Client| c.put(self.at(&path)).header("content-type", &kind).body(body.clone());
             self.send(repository, put).await;
         }
+    }
+
+    /// Serves a repository's folder under these names as well: repositories of their own for whoever asks, at the cost
+    /// of a link each. What is pushed to one of them is in all.
+    pub fn alias(&self, repository: &str, names: impl IntoIterator<Item = String>) {
+        let all = self.folder.path().join("data/docker/registry/v2/repositories");
+        for name in names {
+            let path = all.join(name);
+            std::fs::create_dir_all(path.parent().expect("a folder above")).expect("a folder");
+            std::os::unix::fs::symlink(all.join(repository), path).expect("a link");
+        }
+    }
+
+    /// Takes what the registry's access log holds since the last call.
+    pub fn asked(&self) -> Vec<Asked> {
+        let log = std::fs::read_to_string(self.folder.path().join("registry.log")).expect("its log");
+        let mut read = self.read.lock().unwrap();
+        let new = &log[*read..];
+        // A line that is being written is left for the next call.
+        let new = &new[..new.rfind('\n').map_or(0, |end| end + 1)];
+        *read += new.len();
+        new.lines().filter_map(Asked::read).collect()
     }
 
     /// Takes a manifest away, and with it every tag that names it.
