@@ -47,6 +47,13 @@ pub struct ImageArgs {
     watch_namespaces: String,
 }
 
+impl ImageArgs {
+    /// Whether Applications come from files.
+    pub(super) fn from_files(&self) -> bool {
+        self.applications.is_some()
+    }
+}
+
 /// Everything that is to be tried, each once.
 #[derive(Default)]
 struct Wanted {
