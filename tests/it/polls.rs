@@ -45,7 +45,7 @@ impl Stage {
 
     fn turn(&self, group: &str, shared: &[&Ask]) -> Turn {
         let shared: BTreeSet<_> = shared.iter().map(|ask| ask.image.canonical()).collect();
-        Turn { group: group.to_owned(), shared: Arc::new(shared), fresh: false }
+        Turn { group: group.to_owned(), shared: Arc::new(shared), fresh: false, ..Turn::default() }
     }
 
     async fn poll(&self, turn: &Turn, asks: &[Ask]) -> Vec<Answer> {
