@@ -336,7 +336,12 @@ impl Updater {
         self.show_next();
         self.running.insert(group.clone());
         let fresh = self.fresh.remove(&group);
-        let turn = Turn { group: group.clone(), shared: Arc::new(self.sharing.shared(&group)), fresh, extent: Extent::Essential };
+        let turn = Turn {
+            group: group.clone(),
+            shared: Arc::new(self.sharing.shared(&group)),
+            fresh,
+            extent: Extent::Essential,
+        };
         let (world, books) = (self.world.clone(), self.books.clone());
         self.rounds.spawn(async move {
             let round = round::look_in(&world, &apps, &turn).await;

@@ -14,7 +14,7 @@ use lynceus::config::secret::Secret;
 use lynceus::config::settings::{Settings, Source};
 use lynceus::core::application::Application;
 use lynceus::core::image::{ImageRef, Selection, Strategy};
-use lynceus::daemon::credentials::{self, SecretsOnce};
+use lynceus::daemon::credentials;
 use lynceus::daemon::poller::{self, Answer, Ask, Extent, Turn};
 use lynceus::daemon::world::{Secrets, World};
 use lynceus::demo::registry::{Fault, On, Registry};
@@ -244,7 +244,8 @@ async fn reg_13_a_secret_that_changes_during_a_round_is_read_anew_and_asked_with
     };
     ns.apply_json(secret("old")).await;
     let conf = format!("registries:\n- name: x\n  prefix: {host}\n  api_url: http://{host}\n  credentials: {form}\n");
-    let (mut world, _folder) = world(&conf, Settings { source: Source::Cluster, ..Settings::default() });
+    let (mut world, _folder) =
+        world(&conf, Settings { source: Source::Cluster, argocd_namespace: ns.name.clone(), ..Settings::default() });
     let kubeconfig = ns.kubeconfig_admin();
     let cluster = lynceus::adapters::cluster::Cluster::connect(Some(&kubeconfig)).await.expect("the cluster");
     world.secrets = Secrets::Cluster(cluster, Arc::default());
@@ -327,8 +328,7 @@ async fn cross_namespace_matrix_cred_3() {
                 let label = format!("{secret}, {kind}, {spelling}, switch {switch}");
                 let text = spell(&form(secret));
                 let app = app("team-a", &[]);
-                let once = SecretsOnce::default();
-                let found = credentials::for_registry(&world, &once, &app, &image, Some(&text)).await;
+                let found = credentials::for_registry(&world, &app, &image, Some(&text)).await;
                 match found {
                     Ok(Some(credential)) => assert!(granted && credential.user == "u", "{label}"),
                     Err(trouble) => {
@@ -341,8 +341,7 @@ async fn cross_namespace_matrix_cred_3() {
         }
         // A Secret of another namespace that is not there is not told from one that is.
         let text = "secret:team-b/nowhere#f";
-        let once = SecretsOnce::default();
-        let found = credentials::for_registry(&world, &once, &app("team-a", &[]), &image, Some(text)).await;
+        let found = credentials::for_registry(&world, &app("team-a", &[]), &image, Some(text)).await;
         let kind = found.expect_err("no Secret").kind;
         assert_eq!(kind, if switch { "credentials-invalid" } else { "credential-forbidden" });
     }
@@ -364,12 +363,10 @@ async fn cred_3_variables_are_open_to_tenants_only_by_name_and_cred_6_nothing_fa
         ("ghcr.io/t/web", Some("pull-secret:argocd/login"), "credentials-invalid"),
     ] {
         let image = ImageRef::parse_reference(image).expect("a reference");
-        let once = SecretsOnce::default();
-        let found = credentials::for_registry(&world, &once, &app("argocd", &[]), &image, form).await;
+        let found = credentials::for_registry(&world, &app("argocd", &[]), &image, form).await;
         assert_eq!(found.expect_err("no anonymous access instead").kind, kind, "{form:?}");
     }
     let image = ImageRef::parse_reference("ghcr.io/t/web").expect("a reference");
-    let once = SecretsOnce::default();
-    let found = credentials::for_registry(&world, &once, &app("argocd", &[]), &image, None).await;
+    let found = credentials::for_registry(&world, &app("argocd", &[]), &image, None).await;
     assert_eq!(found, Ok(None), "none is wanted");
 }

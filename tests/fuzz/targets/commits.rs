@@ -18,12 +18,8 @@ fn app() -> AppKey {
 fn change(old: &str, new: &str, label: &str) -> Change {
     let named =
         ImageRef { name: "acme/web".to_owned(), registry: Some("registry.example".to_owned()), ..ImageRef::default() };
-    Change {
-        new: named.with_tag(Some(new.to_owned()), None),
-        old_tag: Some(old.to_owned()),
-        old_digest: None,
-        labels: BTreeMap::from([("org.opencontainers.image.title".to_owned(), label.to_owned())]),
-    }
+    let labels = BTreeMap::from([("org.opencontainers.image.title".to_owned(), label.to_owned())]);
+    Change { labels, ..Change::of(named.with_tag(Some(new.to_owned()), None), Some(old.to_owned()), None, "semver") }
 }
 
 /// Any commit template with any values: there is a text, and it ends in the lines by which our commits are known, one
