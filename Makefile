@@ -1,5 +1,5 @@
 # Everything a developer types. `make demo` and `make test` do their own set-up on a Debian machine with a Rust toolchain.
-.PHONY: demo test setup lint kill bench fuzz clean-state
+.PHONY: demo test setup lint kill planted bench fuzz
 
 demo: ## a new tag becomes a commit, a sync becomes messages; nothing to configure
 	@tests/setup build
@@ -23,8 +23,12 @@ kill: ## the kill tests, N kills of each half: `make kill N=1000`
 	@tests/setup
 	LYNCEUS_KILLS=$(N) LYNCEUS_SEED=$(SEED) cargo test --test it -- kill --nocapture
 
-SIZES ?=
 ONLY ?=
+planted: ## known defects are planted, and the tests must turn red: `make planted ONLY="send-then-record"`
+	@tests/setup
+	tests/planted/run $(ONLY)
+
+SIZES ?=
 bench: ## the figures, on real parts: `make bench ONLY="wave memory" SIZES=10000`
 	@tests/setup
 	cargo bench --bench figures -- $(ONLY) $(SIZES)

@@ -43,7 +43,8 @@ pub fn run(args: ExplainArgs) -> u8 {
         Ok(runtime) => runtime,
         Err(error) => return fail(1, error),
     };
-    let looked = runtime.block_on(plan::look(&args.world, &args.watch_namespaces, std::slice::from_ref(&args.app)));
+    let apps = std::slice::from_ref(&args.app);
+    let looked = runtime.block_on(plan::look(&args.world, &args.watch_namespaces, apps, true));
     runtime.shutdown_timeout(std::time::Duration::from_millis(100));
     let look = match looked {
         Ok(look) => look,
@@ -110,6 +111,7 @@ fn image_json(image: &ImageReport, looked: &Looked) -> Json {
         "reference": image.image.image.full_reference(),
         "strategy": image.image.selection.strategy.word(),
         "state": image.state.word(),
+        "ineffective": image.ineffective,
         "desired": desired,
         "live": image.live.iter().map(|live| live.full_reference()).collect::<Vec<_>>(),
         "route": route,
@@ -128,7 +130,8 @@ fn text(image: &ImageReport, all: bool, paint: Paint) {
     let alias = image.image.alias();
     let label = if alias.is_empty() { String::new() } else { format!("{alias} = ") };
     println!("\n{}", paint.cyan(&format!("{label}{}", image.image.image.full_reference())));
-    println!("  state      {}", paint.bold(image.state.word()));
+    let effect = if image.ineffective.is_some() { ", not effective" } else { "" };
+    println!("  state      {}", paint.bold(&format!("{}{effect}", image.state.word())));
     println!("  strategy   {}", image.image.selection.strategy.word());
     if let Some(form) = &image.image.pull_secret {
         println!("  credential {form}");

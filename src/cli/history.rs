@@ -17,7 +17,7 @@ pub struct HistoryArgs {
     /// Only this Application: name, or namespace/name.
     pub application: Option<String>,
     /// The daemon's state directory.
-    #[arg(long, env = "LYNCEUS_STATE_DIR", value_name = "DIR")]
+    #[arg(long, value_name = "DIR")]
     pub state_dir: Option<PathBuf>,
     /// At most this many entries.
     #[arg(long, default_value_t = 50)]
@@ -123,6 +123,17 @@ pub fn event_json(event: &Event) -> serde_json::Value {
         "project": event.project, "changeId": event.change, "alias": event.alias, "image": event.image,
         "old": event.old, "new": event.new, "reason": event.reason, "message": event.message, "count": event.count,
     });
+    for (key, text) in [("strategy", &event.strategy), ("revision", &event.revision)] {
+        if !text.is_empty() {
+            json[key] = json!(text);
+        }
+    }
+    if let Some(at) = event.first_seen {
+        json["firstSeen"] = json!(at.to_string());
+    }
+    if !event.apps.is_empty() {
+        json["apps"] = json!(event.apps);
+    }
     if let Some(place) = &event.place {
         json["commit"] = json!({
             "method": place.method, "repository": place.repository, "branch": place.branch, "sha": place.commit,

@@ -11,8 +11,8 @@ use crate::config::credential_form::CredentialForm;
 use crate::config::settings::Settings;
 use crate::core::image::{Glob, ImageRef, Platform, Selection, Strategy, TagFilter};
 use crate::core::problem::{Problem, Severity};
-use crate::daemon::credentials;
-use crate::daemon::poller::{self, Ask, Extent};
+use crate::daemon::credentials::{self, SecretsOnce};
+use crate::daemon::poller::{self, Ask, Extent, Turn};
 
 /// Arguments of `test`.
 #[derive(Debug, Args)]
@@ -127,8 +127,7 @@ async fn test(args: &TestArgs, image: ImageRef, selection: Selection) -> u8 {
     let needs_cluster = matches!(form, Some(CredentialForm::PullSecret { .. } | CredentialForm::Secret { .. }));
     let shared = WorldArgs { registries_conf_path: args.registries_conf_path.clone(), ..WorldArgs::default() };
     let mut settings = Settings::default();
-    let mut variables = world::Variables { problems: Vec::new() };
-    if let Err(error) = shared.apply(&mut settings, &mut variables) {
+    if let Err(error) = shared.apply(&mut settings, &mut Vec::new()) {
         return fail(USAGE, error);
     }
     settings.kubeconfig.clone_from(&args.kubeconfig);
@@ -149,14 +148,15 @@ async fn test(args: &TestArgs, image: ImageRef, selection: Selection) -> u8 {
         (None, None) => None,
     };
     let credential = match &form {
-        Some(form) => match credentials::read(&world, form, &image, None).await {
+        Some(form) => match credentials::read(&world, &SecretsOnce::default(), form, &image, None).await {
             Ok(credential) => Some(credential),
             Err(trouble) => return fail(1, format!("{}: {}", trouble.kind, trouble.text)),
         },
         None => None,
     };
     let ask = Ask { image: image.clone(), selection: selection.clone(), credential, in_use: None };
-    let answer = poller::ask(&world, std::slice::from_ref(&ask), Extent::Everything).await.into_iter().next();
+    let turn = Turn { extent: Extent::Everything, ..Turn::default() };
+    let answer = poller::ask(&world, &turn, std::slice::from_ref(&ask)).await.into_iter().next();
     match answer {
         Some(Ok(candidates)) => {
             print(args, &image, &selection.choose(&candidates));

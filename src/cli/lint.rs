@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use serde_json::Value as Json;
 
-use super::{Output, Paint, fail};
+use super::{Output, Paint, commit_template, fail};
 use crate::adapters::redact;
 use crate::config::notifications::differences;
 use crate::config::secret::{Secret, fill};
@@ -20,7 +20,7 @@ use crate::daemon::status::problem_json;
 /// Arguments of `lint`.
 #[derive(Debug, Args)]
 pub struct LintArgs {
-    /// Files and folders: ConfigMaps, Secrets, Applications, AppProjects, registries.conf. Default: this folder.
+    /// Files and folders: ConfigMaps, Secrets, Applications, AppProjects, registries.conf, commit.template. Default: this folder.
     pub files: Vec<PathBuf>,
     /// Warnings count as well.
     #[arg(long)]
@@ -76,6 +76,11 @@ impl Found {
             let text = std::fs::read_to_string(path)?;
             self.read += 1;
             self.problems.extend(registry_problems(&text).into_iter().map(|p| p.in_object(path.display().to_string())));
+        } else if name == "commit.template" || (named && name.ends_with(".template")) {
+            let text = std::fs::read_to_string(path)?;
+            self.read += 1;
+            let found = commit_template::problems(&text);
+            self.problems.extend(found.into_iter().map(|p| p.in_object(path.display().to_string())));
         } else if yaml || named {
             let text = std::fs::read_to_string(path)?;
             self.read += 1;
@@ -94,6 +99,11 @@ impl Found {
                     let data = &document["data"];
                     if let Some(text) = data.get("registries.conf").and_then(Json::as_str) {
                         self.problems.extend(registry_problems(text).into_iter().map(|p| p.in_object(file)));
+                    }
+                    if let Some(text) = data.get("git.commit-message-template").and_then(Json::as_str) {
+                        let found = commit_template::problems(text);
+                        let key = "git.commit-message-template";
+                        self.problems.extend(found.into_iter().map(|p| p.in_object(file).at_key(key)));
                     }
                     self.config_maps.push((file.to_owned(), document));
                 }

@@ -16,28 +16,25 @@ pub enum Format {
     Json,
 }
 
-impl Format {
-    /// What the variables of the two programs that came before ask for. Argo CD Notifications writes JSON unless told
-    /// otherwise.
-    pub fn of_variables(called: &str) -> Option<Format> {
-        let asked = ["IMAGE_UPDATER_LOGFORMAT", "ARGOCD_NOTIFICATIONS_CONTROLLER_LOGFORMAT"];
-        let asked = asked.iter().find_map(|name| super::world::Variables::text(name));
-        match asked.as_deref().map(str::to_ascii_lowercase).as_deref() {
-            Some("json") => Some(Format::Json),
-            Some("text") => Some(Format::Text),
-            _ => (called == "argocd-notifications").then_some(Format::Json),
-        }
+/// A level as it is written: trace, debug, info, warn, error, and the further ones of Argo CD's programs.
+///
+/// # Errors
+/// For any other word.
+pub fn level(text: &str) -> Result<String, String> {
+    match text.to_ascii_lowercase().as_str() {
+        "warning" => Ok("warn".to_owned()),
+        "fatal" | "panic" => Ok("error".to_owned()),
+        known @ ("trace" | "debug" | "info" | "warn" | "error") => Ok(known.to_owned()),
+        other => Err(format!("`{other}` is no log level; write trace, debug, info, warn or error")),
     }
 }
 
-/// Starts logging to standard error. `level` is one of trace, debug, info, warn, error (upstream's `warning` as well).
+/// Starts logging to standard error.
+///
+/// # Errors
+/// If `level` is none, or logging has started.
 pub fn start(level: &str, format: Option<Format>) -> Result<(), String> {
-    let level = match level.to_ascii_lowercase().as_str() {
-        "warning" => "warn".to_owned(),
-        "fatal" | "panic" => "error".to_owned(),
-        known @ ("trace" | "debug" | "info" | "warn" | "error") => known.to_owned(),
-        other => return Err(format!("`{other}` is no log level; write trace, debug, info, warn or error")),
-    };
+    let level = self::level(level)?;
     // Libraries log connection details that nobody asked for, and at trace level what they send.
     let filter = EnvFilter::new(format!("off,lynceus={level}"));
     let builder =

@@ -4,9 +4,13 @@ use std::ffi::OsString;
 use std::io::IsTerminal;
 use std::process::ExitCode;
 
-use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
+use clap::error::ErrorKind;
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
+
+use crate::core::problem::Problem;
 
 mod check;
+mod commit_template;
 mod demo;
 mod explain;
 mod files;
@@ -20,8 +24,10 @@ mod plan;
 mod run;
 mod run_args;
 mod send;
+mod status;
 mod template;
 mod trigger;
+mod variables;
 mod world;
 
 /// Wrong usage (sysexits' `EX_USAGE`), in every command.
@@ -69,6 +75,14 @@ enum Command {
     Check(check::CheckArgs),
     /// What the image half did, newest first, from the state directory.
     History(history::HistoryArgs),
+    /// What a running daemon says of itself: applications, images, problems, pushes, next rounds.
+    ///
+    /// Exit status: 0 it answers and is ready, 1 it does not or is not.
+    Status(status::StatusArgs),
+    /// Render a template of commit messages with two sample changes; without a path the built-in one.
+    ///
+    /// Exit status: 0 it works, 1 it does not.
+    Template(commit_template::TemplateArgs),
     /// The whole story on this machine, with nothing to configure: a new tag, a commit, a sync, messages.
     Demo(demo::DemoArgs),
     /// Print a completion script for a shell.
@@ -104,16 +118,15 @@ pub fn main() -> ExitCode {
 /// Runs one command line; the result is the exit status.
 fn dispatch(arguments: Vec<OsString>) -> u8 {
     let (called, arguments) = called(arguments);
-    let cli = match Cli::try_parse_from(arguments) {
-        Ok(cli) => cli,
-        Err(error) => {
-            let _ = error.print();
-            return if error.use_stderr() { USAGE } else { 0 };
-        }
+    let (cli, unusable) = match parsed(arguments) {
+        Ok(both) => both,
+        Err(status) => return status,
     };
+    let run = matches!(cli.command, None | Some(Command::Run(_)));
+    unusable.iter().filter(|_| !run).for_each(|problem| eprintln!("lynceus: {problem}"));
     match cli.command {
-        None => run::run(cli.run, &called),
-        Some(Command::Run(args)) => run::run(*args, &called),
+        None => run::run(cli.run, &called, &unusable),
+        Some(Command::Run(args)) => run::run(*args, &called, &unusable),
         Some(Command::Plan(args)) => plan::run(args),
         Some(Command::Explain(args)) => explain::run(args),
         Some(Command::Test(args)) => image::run(args),
@@ -121,6 +134,8 @@ fn dispatch(arguments: Vec<OsString>) -> u8 {
         Some(Command::Lint(args)) => lint::run(args),
         Some(Command::Check(args)) => check::run(&args),
         Some(Command::History(args)) => history::run(args),
+        Some(Command::Status(args)) => status::run(&args),
+        Some(Command::Template(args)) => commit_template::run(&args),
         Some(Command::Demo(args)) => demo::run(args),
         Some(Command::Completion { shell }) => {
             clap_complete::generate(shell, &mut Cli::command(), "lynceus", &mut std::io::stdout());
@@ -132,6 +147,58 @@ fn dispatch(arguments: Vec<OsString>) -> u8 {
             0
         }
     }
+}
+
+/// The command line with what the environment adds to it; the exit status if it is wrong, or asks for help.
+fn parsed(arguments: Vec<OsString>) -> Result<(Cli, Vec<Problem>), u8> {
+    let mut command = Cli::command();
+    let arguments = without_run(&mut command, arguments);
+    let (arguments, unusable) = variables::applied(&mut command, arguments);
+    let matches = match command.try_get_matches_from_mut(&arguments) {
+        Ok(matches) => matches,
+        Err(error) => {
+            // Help names the variables; what is parsed knows none.
+            let error = match error.kind() {
+                ErrorKind::DisplayHelp => {
+                    variables::shown(Cli::command()).try_get_matches_from(arguments).err().unwrap_or(error)
+                }
+                _ => error,
+            };
+            let _ = error.print();
+            return Err(if error.use_stderr() { USAGE } else { 0 });
+        }
+    };
+    if let Some(name) = matches.subcommand_name()
+        && let Some(flag) = command.get_arguments().find(|a| variables::is_given(&matches, a))
+    {
+        let flag = flag.get_long().unwrap_or_default();
+        return Err(fail(USAGE, format!("--{flag} before `{name}` is a flag of `run`: put it behind `{name}`")));
+    }
+    match Cli::from_arg_matches(&matches) {
+        Ok(cli) => Ok((cli, unusable)),
+        Err(error) => {
+            let _ = error.print();
+            Err(USAGE)
+        }
+    }
+}
+
+/// The flags of `run` may stand before the word, as in the Deployment of Argo CD Image Updater 1.x: without it they are
+/// the same command.
+fn without_run(command: &mut clap::Command, arguments: Vec<OsString>) -> Vec<OsString> {
+    let is_run = |matches: &clap::ArgMatches| matches.subcommand_name() == Some("run");
+    if !command.try_get_matches_from_mut(&arguments).is_ok_and(|matches| is_run(&matches)) {
+        return arguments;
+    }
+    let words = (1..arguments.len()).filter(|at| arguments[*at] == "run");
+    for at in words {
+        let mut without = arguments.clone();
+        without.remove(at);
+        if command.try_get_matches_from_mut(&without).is_ok_and(|matches| matches.subcommand_name().is_none()) {
+            return without;
+        }
+    }
+    arguments
 }
 
 /// The name the program was started by, and its arguments. The Deployments of Argo CD's programs name them as the first

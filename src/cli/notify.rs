@@ -99,6 +99,11 @@ impl Source {
         })
     }
 
+    /// How the cluster is reached.
+    pub fn access(&self) -> crate::config::settings::ClusterAccess {
+        self.kubectl.access()
+    }
+
     /// The cluster that is meant.
     pub async fn cluster(&self) -> Result<crate::adapters::cluster::Cluster, Unreadable> {
         let access = self.kubectl.access();

@@ -5,14 +5,16 @@ use std::sync::Arc;
 use clap::{Args, ValueEnum};
 use serde_json::{Value as Json, json};
 
-use super::world::{self, Variables, WorldArgs};
+use super::world::{self, WorldArgs};
 use super::{Paint, USAGE, fail, run as runner};
+use crate::adapters::store::Store;
 use crate::config::settings::{CommitPer, Settings};
 use crate::core::application::Application;
 use crate::core::problem::{Problem, Severity};
 use crate::core::update::decision::State;
 use crate::core::update::plan::{Applied, Plan, Unit, apply};
 use crate::daemon::committer;
+use crate::daemon::poller::memory::remember;
 use crate::daemon::round::{self, Looked, Round};
 use crate::daemon::status::problem_json;
 use crate::daemon::world::World;
@@ -56,16 +58,22 @@ pub struct Look {
     pub unknown: Vec<String>,
 }
 
-/// Looks at Applications once, writing nothing but the cache of mirrors.
-pub async fn look(args: &WorldArgs, namespaces: &str, apps: &[String]) -> Result<Look, (u8, String)> {
-    let mut variables = Variables { problems: Vec::new() };
+/// Looks at Applications once, writing nothing but the cache of mirrors. What a daemon with the same state directory
+/// knows of images is not asked again; with `explain`, its last lists of tags stand in for a registry that does not
+/// answer (REG-10, REG-12).
+pub async fn look(args: &WorldArgs, namespaces: &str, apps: &[String], explain: bool) -> Result<Look, (u8, String)> {
+    let mut remarks = Vec::new();
     let mut settings = Settings { dry_run: true, watch_namespaces: namespaces.to_owned(), ..Settings::default() };
-    args.apply(&mut settings, &mut variables).map_err(|e| (USAGE, e))?;
+    args.apply(&mut settings, &mut remarks).map_err(|e| (USAGE, e))?;
     // What stands on this machine is only read here.
     settings.git.allow_local |= args.applications.is_some();
     let mirrors = args.state_dir.clone().filter(|d| d.as_os_str() != ":memory:").unwrap_or_else(world::cache_home);
     let failed = |problem: Problem| (1, problem.to_string());
-    let world = world::build(settings, None, &mirrors).await.map_err(failed)?;
+    let mut world = world::build(settings, None, &mirrors).await.map_err(failed)?;
+    if let Ok(past) = Store::open_read_only(&mirrors) {
+        remember(&past, world.registries.metadata()).await;
+        world.past = Some(past).filter(|_| explain);
+    }
     let all = runner::all_applications(&world).await.map_err(failed)?;
     let named = |app: &Arc<Application>, name: &String| app.key.name == *name || app.key.to_string() == *name;
     let unknown = apps.iter().filter(|name| !all.iter().any(|app| named(app, name))).cloned().collect();
@@ -84,7 +92,7 @@ pub fn run(args: PlanArgs) -> u8 {
         Err(error) => return fail(1, error),
     };
     let status = runtime.block_on(async {
-        match look(&args.world, &args.watch_namespaces, &args.apps).await {
+        match look(&args.world, &args.watch_namespaces, &args.apps, false).await {
             Ok(look) => print(&args, look).await,
             Err((status, text)) => fail(status, text),
         }
@@ -169,9 +177,9 @@ async fn preview(
         .filter(|(_, applied)| matches!(applied, Applied::Changed { .. }))
         .map(|(unit, _)| unit)
         .collect();
-    for (unit, applied) in plan.units.iter().zip(&applied) {
-        match applied {
-            Applied::AlreadySo => {}
+    for (index, (unit, outcome)) in plan.units.iter().zip(&applied).enumerate() {
+        match outcome {
+            Applied::AlreadySo | Applied::Shared(_) => {}
             Applied::Refused(refusal) => refused.extend(unit.changes.iter().map(|change| {
                 json!({
                     "application": unit.app.key.to_string(), "alias": change.new.alias_text(),
@@ -182,6 +190,13 @@ async fn preview(
             Applied::Changed { files, diff, .. } => {
                 let own = [unit];
                 let units: &[&Unit] = if git.commit_per == CommitPer::Push { &changed } else { &own };
+                let whole = git.commit_per == CommitPer::Push;
+                let both = plan.units.iter().zip(&applied);
+                let credited = both.filter(|(_, applied)| match applied {
+                    Applied::Shared(earlier) => whole || *earlier == index,
+                    _ => false,
+                });
+                let credited: Vec<&Unit> = credited.map(|(unit, _)| unit).collect();
                 shown.push(Shown {
                     application: unit.app.key.to_string(),
                     remote: remote.shown().to_owned(),
@@ -189,7 +204,7 @@ async fn preview(
                     file: files.iter().map(|f| f.path.clone()).collect::<Vec<_>>().join(", "),
                     images: unit.changes.iter().map(change_json).collect(),
                     diff: diff.clone(),
-                    message: committer::message(template.as_deref(), units, sign_off),
+                    message: committer::message(template.as_deref(), units, &credited, sign_off),
                 });
             }
         }

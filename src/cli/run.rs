@@ -8,34 +8,41 @@ use tokio_util::sync::CancellationToken;
 
 use super::logging;
 pub use super::run_args::RunArgs;
-use super::world::{self, Variables};
+use super::run_args::{Faces, Start};
+use super::world;
 use super::{USAGE, fail};
 use crate::adapters::cluster::{Cluster, DocumentEvent, Namespaces};
 use crate::adapters::store::{Store, passing_place};
 use crate::config::settings::Settings;
+use crate::core::problem::{Problem, Severity};
 use crate::daemon::rules::{self, Documents};
 use crate::daemon::world::World;
 use crate::daemon::{self, Handle, Parts, aftermath, offline, round};
 use crate::web;
 
-/// Running work gets this long after SIGTERM (CYC-3, OUT-12).
-const DRAIN: Duration = Duration::from_secs(9);
+/// Running work gets this long after SIGTERM (CYC-3, OUT-12). Upstream's Deployment kills after 10 s.
+const DRAIN: Duration = Duration::from_secs(8);
+
+/// And this long after the Lease was lost: somebody else may take it soon (CYC-2).
+const DRAIN_LOST: Duration = Duration::from_secs(2);
 
 /// Runs the daemon until it is told to stop.
-pub fn run(args: RunArgs, called: &str) -> u8 {
-    let level = args.loglevel.clone().or_else(|| Variables::text("IMAGE_UPDATER_LOGLEVEL"));
-    let level = level.or_else(|| Variables::text("ARGOCD_NOTIFICATIONS_CONTROLLER_LOGLEVEL"));
-    let format = args.logformat.or_else(|| logging::Format::of_variables(called));
-    if let Err(error) = logging::start(level.as_deref().unwrap_or("info"), format) {
+pub fn run(args: RunArgs, called: &str, unusable: &[Problem]) -> u8 {
+    if let Err(error) = logging::start(args.loglevel.as_deref().unwrap_or("info"), args.log_format(called)) {
         return fail(USAGE, error);
     }
-    let (settings, variables) = match args.settings(called) {
-        Ok(both) => both,
+    let start = match args.start(called) {
+        Ok(start) => start,
         Err(error) => return fail(USAGE, error),
     };
-    for problem in &variables.problems {
-        tracing::warn!("{problem}");
+    for problem in unusable.iter().chain(&start.problems) {
+        match problem.severity {
+            Severity::Info => tracing::info!("{problem}"),
+            _ => tracing::warn!("{problem}"),
+        }
     }
+    tracing::debug!("settings: {}", start.shown());
+    let Start { settings, faces, .. } = start;
     if let Err(error) = Namespaces::parse(&settings.watch_namespaces, &settings.argocd_namespace) {
         return fail(USAGE, format!("--watch-namespaces: {error}"));
     }
@@ -43,15 +50,16 @@ pub fn run(args: RunArgs, called: &str) -> u8 {
         Ok(runtime) => runtime,
         Err(error) => return fail(1, error),
     };
-    let status = runtime.block_on(serve(args, settings));
+    let status = runtime.block_on(serve(args, settings, faces));
     // Blocking work (a hung Git remote) must not hold the exit up.
     runtime.shutdown_timeout(Duration::from_millis(200));
     status
 }
 
-async fn serve(args: RunArgs, settings: Settings) -> u8 {
+async fn serve(args: RunArgs, settings: Settings, faces: Faces) -> u8 {
     let stop = CancellationToken::new();
-    tokio::spawn(wait_for_signal(stop.clone()));
+    let told = CancellationToken::new();
+    tokio::spawn(wait_for_signal(told.clone(), stop.clone()));
     let (dir, named) = args.state();
     // A rehearsal leaves nothing behind that a later start could take for the truth.
     let opened = match settings.dry_run {
@@ -70,9 +78,9 @@ async fn serve(args: RunArgs, settings: Settings) -> u8 {
         world.board.problems("state directory", vec![problem]);
     }
     if world.settings.once {
-        return once(&world).await;
+        return once_or_told(&world, stop).await;
     }
-    match daemon(args, world, store, stop).await {
+    match daemon(faces, world, store, Stop { stop, told }).await {
         Ok(()) => 0,
         Err(text) => fail(1, text),
     }
@@ -136,12 +144,21 @@ pub(super) fn parts(world: &World, store: Store) -> Result<Parts, String> {
     Ok(Parts { world: world.clone(), store, applications, documents, watched })
 }
 
-async fn daemon(args: RunArgs, world: World, store: Store, stop: CancellationToken) -> Result<(), String> {
+/// How the daemon comes to its end.
+struct Stop {
+    /// Everything ends.
+    stop: CancellationToken,
+    /// Somebody said so.
+    told: CancellationToken,
+}
+
+async fn daemon(faces: Faces, world: World, store: Store, end: Stop) -> Result<(), String> {
+    let Stop { stop, told } = end;
+    let gate = world.gate.clone();
     let parts = parts(&world, store)?;
-    let metrics_address = args.metrics_port.map_or(args.metrics_bind_address.clone(), |port| format!(":{port}"));
     let bound = |what: &'static str| move |e: std::io::Error| format!("{what}: {e}");
-    let probes = web::bind(&args.health_probe_bind_address).await.map_err(bound("--health-probe-bind-address"))?;
-    let metrics = web::bind(&metrics_address).await.map_err(bound("--metrics-bind-address"))?;
+    let probes = web::bind(&faces.probes).await.map_err(bound("--health-probe-bind-address"))?;
+    let metrics = web::bind(&faces.metrics).await.map_err(bound("--metrics-bind-address"))?;
     let (handle, mut tasks) = daemon::start(parts, stop.clone()).await.map_err(|e| e.to_string())?;
     if let Some(listener) = probes {
         tasks.spawn(web::serve(listener, web::probes(handle.clone()), stop.clone()).map(|_| "probes"));
@@ -149,26 +166,27 @@ async fn daemon(args: RunArgs, world: World, store: Store, stop: CancellationTok
     if let Some(listener) = metrics {
         tasks.spawn(web::serve(listener, web::metrics(handle.clone()), stop.clone()).map(|_| "metrics"));
     }
-    tasks.spawn(greet(handle, stop.clone()).map(|()| "greeting"));
+    tasks.spawn(greet(handle.clone(), stop.clone()).map(|()| "greeting"));
     let mut failed = None;
     while !stop.is_cancelled() {
         match tasks.join_next().await {
             None => break,
             Some(Ok("greeting")) => {}
-            Some(Ok(name)) => failed = (!signalled(&stop)).then(|| format!("the {name} task ended")),
+            Some(Ok(name)) => failed = (!told.is_cancelled()).then(|| format!("the {name} task ended")),
             Some(Err(error)) => failed = Some(error.to_string()),
         }
     }
     stop.cancel();
-    let drained = tokio::time::timeout(DRAIN, async { while tasks.join_next().await.is_some() {} }).await;
-    if drained.is_err() {
-        tracing::warn!("some work did not end in time; its outcome is settled at the next start");
+    gate.close();
+    let limit = if gate.lost() { DRAIN_LOST } else { DRAIN };
+    let drained = tokio::time::timeout(limit, async { while tasks.join_next().await.is_some() {} }).await;
+    match drained {
+        // What did not end may still write: then others wait until the Lease runs out.
+        Err(_) => tracing::warn!("some work did not end in time; its outcome is settled at the next start"),
+        Ok(()) if !gate.lost() => handle.release().await,
+        Ok(()) => {}
     }
     failed.map_or(Ok(()), Err)
-}
-
-fn signalled(stop: &CancellationToken) -> bool {
-    stop.is_cancelled()
 }
 
 /// The union of both halves' namespaces (§23); each half admits by its own.
@@ -266,6 +284,19 @@ async fn greet(handle: Handle, stop: CancellationToken) {
     );
 }
 
+/// One complete pass; told to stop, what is on its way has as long as the daemon's (CYC-3).
+async fn once_or_told(world: &World, stop: CancellationToken) -> u8 {
+    let pass = once(world);
+    tokio::pin!(pass);
+    tokio::select! {
+        status = &mut pass => return status,
+        _ = stop.cancelled() => world.gate.close(),
+    }
+    // It did not see everything.
+    let _ = tokio::time::timeout(DRAIN, pass).await;
+    1
+}
+
 /// One complete pass of the image half.
 async fn once(world: &World) -> u8 {
     let apps = match all_applications(world).await {
@@ -327,7 +358,7 @@ pub async fn all_applications(
         .collect())
 }
 
-async fn wait_for_signal(stop: CancellationToken) {
+async fn wait_for_signal(told: CancellationToken, stop: CancellationToken) {
     use tokio::signal::unix::{SignalKind, signal};
     let (Ok(mut term), Ok(mut int)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) else {
         return;
@@ -337,5 +368,6 @@ async fn wait_for_signal(stop: CancellationToken) {
         _ = int.recv() => {}
     }
     tracing::info!("stopping");
+    told.cancel();
     stop.cancel();
 }

@@ -1,23 +1,24 @@
 //! Flags that `run`, `plan` and `explain` share, and the adapters they come to. A flag wins over its variable, the
 //! variable over the default (image-updates.md §23).
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, RwLock};
+use std::sync::Arc;
+use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 
+use super::variables;
 use crate::adapters::cluster::Cluster;
 use crate::adapters::git::{self, Git};
 use crate::adapters::http::{Gate, Http};
 use crate::adapters::registry::{Options, Registries};
 use crate::adapters::store::Store;
-use crate::config::registries;
+use crate::config::annotations;
 use crate::config::settings::{ClusterAccess, CommitPer, Settings, Source, duration};
 use crate::core::problem::Problem;
-use crate::daemon::status::Board;
-use crate::daemon::trust;
+use crate::daemon::poller::memory::remember;
 use crate::daemon::world::{Secrets, World};
+use crate::daemon::{self, trust};
 
 /// `--git-commit-per`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -28,60 +29,83 @@ pub enum PerArg {
     Push,
 }
 
+/// `--compat-digest-only-tag`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum DigestOnlyArg {
+    /// Written as latest@digest.
+    Latest,
+    /// Refused.
+    Refuse,
+}
+
+/// A boolean as Go's flags read them.
+pub fn go_bool(text: &str) -> Result<bool, String> {
+    match text {
+        "1" | "t" | "T" | "true" | "TRUE" | "True" => Ok(true),
+        "0" | "f" | "F" | "false" | "FALSE" | "False" => Ok(false),
+        _ => Err("write true or false".to_owned()),
+    }
+}
+
+/// A duration in nanoseconds.
+pub fn nanoseconds(text: &str) -> Result<i128, String> {
+    duration(text)
+}
+
 /// Shared flags.
 #[derive(Clone, Debug, Default, Args)]
 pub struct WorldArgs {
     /// Read Applications from this folder, or from git+<url>[?ref=<branch>][&path=<dir>], instead of a cluster.
-    #[arg(long, env = "LYNCEUS_APPLICATIONS", value_name = "PLACE", help_heading = "Source")]
+    #[arg(long, value_name = "PLACE", help_heading = "Source")]
     pub applications: Option<String>,
     /// Follow only these Applications to their children (App of Apps); default: every one.
-    #[arg(long, env = "LYNCEUS_ROOT", value_name = "NAME", help_heading = "Source")]
+    #[arg(long, value_name = "NAME", help_heading = "Source")]
     pub root: Vec<String>,
     /// Read Secrets from manifests below this folder.
-    #[arg(long, env = "LYNCEUS_SECRETS", value_name = "DIR", help_heading = "Source")]
+    #[arg(long, value_name = "DIR", help_heading = "Source")]
     pub secrets: Option<PathBuf>,
     /// Kubeconfig; default: in-cluster, or KUBECONFIG.
     #[arg(long, value_name = "FILE", help_heading = "Source")]
     pub kubeconfig: Option<PathBuf>,
     /// Argo CD's namespace; default: the own one.
-    #[arg(
-        long,
-        short = 'n',
-        visible_alias = "namespace",
-        env = "ARGOCD_NAMESPACE",
-        value_name = "NS",
-        help_heading = "Source"
-    )]
+    #[arg(long, short = 'n', visible_alias = "namespace", value_name = "NS", help_heading = "Source")]
     pub argocd_namespace: Option<String>,
     /// registries.conf.
-    #[arg(long, env = "LYNCEUS_REGISTRIES_CONF_PATH", value_name = "FILE", help_heading = "Images")]
+    #[arg(long, value_name = "FILE", help_heading = "Images")]
     pub registries_conf_path: Option<PathBuf>,
     /// Directory of the durable state and the Git mirrors, or :memory:.
-    #[arg(long, env = "LYNCEUS_STATE_DIR", value_name = "DIR", help_heading = "State")]
+    #[arg(long, value_name = "DIR", help_heading = "State")]
     pub state_dir: Option<PathBuf>,
     /// Take tags that rank below the one in use.
-    #[arg(long, env = "LYNCEUS_ALLOW_DOWNGRADE", help_heading = "Images")]
-    pub allow_downgrade: bool,
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = go_bool,
+          value_name = "BOOL", help_heading = "Images")]
+    pub allow_downgrade: Option<bool>,
     /// Accept repositories on this machine (file:// and plain paths).
-    #[arg(long, env = "LYNCEUS_ALLOW_LOCAL_GIT", help_heading = "Git")]
-    pub allow_local_git: bool,
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = go_bool,
+          value_name = "BOOL", help_heading = "Git")]
+    pub allow_local_git: Option<bool>,
     /// Write any git-repository with Argo CD's credentials, whatever the project allows.
-    #[arg(long, env = "LYNCEUS_ALLOW_ANY_GIT_REPOSITORY", help_heading = "Git")]
-    pub allow_any_git_repository: bool,
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = go_bool,
+          value_name = "BOOL", help_heading = "Git")]
+    pub allow_any_git_repository: Option<bool>,
     /// Applications may name Secrets of other namespaces.
-    #[arg(long, env = "LYNCEUS_CROSS_NAMESPACE_SECRETS", help_heading = "Images")]
-    pub cross_namespace_secrets: bool,
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = go_bool,
+          value_name = "BOOL", help_heading = "Images")]
+    pub cross_namespace_secrets: Option<bool>,
     /// Environment variables that Applications may name as credentials.
-    #[arg(
-        long,
-        env = "LYNCEUS_TENANT_CREDENTIAL_ENV",
-        value_delimiter = ',',
-        value_name = "NAME",
-        help_heading = "Images"
-    )]
+    #[arg(long, value_delimiter = ',', value_name = "NAME", help_heading = "Images")]
     pub tenant_credential_env: Vec<String>,
+    /// Scripts that Applications may name as credentials (ext:<path>).
+    #[arg(long, value_delimiter = ',', value_name = "PATH", help_heading = "Images")]
+    pub tenant_credential_ext: Vec<String>,
+    /// Default of an extension setting, as refresh=hard; repeatable. Annotations win.
+    #[arg(long, value_name = "KEY=VALUE", help_heading = "Images")]
+    pub default: Vec<String>,
+    /// A digest without tag where only a tag can stand: latest@digest, or refused.
+    #[arg(long, value_enum, value_name = "HOW", help_heading = "Images")]
+    pub compat_digest_only_tag: Option<DigestOnlyArg>,
     /// Hosts that may see a registry's credentials: <registry>=<realm-host>.
-    #[arg(long, env = "LYNCEUS_REGISTRY_REALM", value_delimiter = ',', value_name = "PAIR", help_heading = "Images")]
+    #[arg(long, value_delimiter = ',', value_name = "PAIR", help_heading = "Images")]
     pub registry_realm: Vec<String>,
     /// Author and committer name.
     #[arg(long, value_name = "NAME", help_heading = "Git")]
@@ -90,116 +114,112 @@ pub struct WorldArgs {
     #[arg(long, value_name = "MAIL", help_heading = "Git")]
     pub git_commit_email: Option<String>,
     /// Add Signed-off-by.
-    #[arg(long, help_heading = "Git")]
-    pub git_commit_sign_off: bool,
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = go_bool,
+          value_name = "BOOL", help_heading = "Git")]
+    pub git_commit_sign_off: Option<bool>,
     /// Template of the commit message.
     #[arg(long, value_name = "FILE", help_heading = "Git")]
     pub git_commit_message_path: Option<PathBuf>,
     /// How many commits a push carries.
-    #[arg(long, value_enum, env = "LYNCEUS_GIT_COMMIT_PER", help_heading = "Git")]
+    #[arg(long, value_enum, help_heading = "Git")]
     pub git_commit_per: Option<PerArg>,
+    /// How long the writer waits for the end of a round.
+    #[arg(long, value_parser = nanoseconds, allow_hyphen_values = true, value_name = "DURATION", help_heading = "Git")]
+    pub git_batch_window: Option<i128>,
+    /// Most disk space of the mirrors, as 2GiB: not bounded yet.
+    #[arg(long, value_name = "SIZE", help_heading = "Git")]
+    pub git_cache_size: Option<String>,
     /// How long a message or a condition waits for what a commit says.
-    #[arg(long, env = "LYNCEUS_COMMIT_WAIT", value_name = "DURATION", help_heading = "Git")]
+    #[arg(long, value_name = "DURATION", help_heading = "Git")]
     pub commit_wait: Option<String>,
 }
 
-/// Variables that upstream's manifests set; unreadable values give a warning and the default.
-pub struct Variables {
-    /// Warnings so far.
-    pub problems: Vec<Problem>,
-}
-
-impl Variables {
-    /// A text variable; an empty one counts as unset.
-    pub fn text(name: &str) -> Option<String> {
-        std::env::var(name).ok().filter(|value| !value.is_empty())
-    }
-
-    /// A boolean: only true and false, in any case.
-    pub fn flag(&mut self, name: &str) -> Option<bool> {
-        let text = Self::text(name)?;
-        match text.to_ascii_lowercase().as_str() {
-            "true" => Some(true),
-            "false" => Some(false),
-            _ => {
-                let problem = Problem::warning("config-invalid", format!("`{text}` is neither true nor false"));
-                self.problems.push(problem.in_object(name).hint("the default is used"));
-                None
-            }
-        }
-    }
-
-    /// A value read by `parse`.
-    pub fn parsed<T>(&mut self, name: &str, parse: impl Fn(&str) -> Result<T, String>) -> Option<T> {
-        let text = Self::text(name)?;
-        match parse(&text) {
-            Ok(value) => Some(value),
-            Err(why) => {
-                let problem = Problem::warning("config-invalid", why).in_object(name).hint("the default is used");
-                self.problems.push(problem);
-                None
-            }
-        }
-    }
-}
-
 impl WorldArgs {
-    /// Puts the flags into settings.
-    pub fn apply(&self, settings: &mut Settings, variables: &mut Variables) -> Result<(), String> {
+    /// Puts the flags into settings; what is worth saying goes to `problems`.
+    ///
+    /// # Errors
+    /// For a flag that cannot be used.
+    pub fn apply(&self, settings: &mut Settings, problems: &mut Vec<Problem>) -> Result<(), String> {
         if let Some(place) = &self.applications {
             settings.source = Source::parse(place)?;
         }
         settings.roots.clone_from(&self.root);
         settings.secrets_dir.clone_from(&self.secrets);
         settings.kubeconfig.clone_from(&self.kubeconfig);
-        if let Some(namespace) = self.argocd_namespace.clone().or_else(own_namespace) {
+        if let Some(namespace) = self.argocd_namespace.clone().filter(|n| !n.is_empty()).or_else(own_namespace) {
             settings.argocd_namespace = namespace;
         }
         if let Some(path) = &self.registries_conf_path {
             settings.registries_conf.clone_from(path);
             settings.registries_conf_given = true;
         }
-        settings.allow_downgrade = self.allow_downgrade;
-        settings.cross_namespace_secrets = self.cross_namespace_secrets;
+        settings.allow_downgrade = self.allow_downgrade.unwrap_or(false);
+        settings.refuse_digest_only = self.compat_digest_only_tag == Some(DigestOnlyArg::Refuse);
+        settings.cross_namespace_secrets = self.cross_namespace_secrets.unwrap_or(false);
         settings.tenant_credential_env.clone_from(&self.tenant_credential_env);
+        settings.tenant_credential_ext.clone_from(&self.tenant_credential_ext);
         for pair in &self.registry_realm {
             let Some((registry, realm)) = pair.split_once('=') else {
                 return Err(format!("--registry-realm {pair}: write <registry>=<realm-host>"));
             };
             settings.registry_realms.push((registry.to_owned(), realm.to_owned()));
         }
+        self.defaults(settings)?;
+        self.git(settings, problems)
+    }
+
+    fn defaults(&self, settings: &mut Settings) -> Result<(), String> {
+        for pair in &self.default {
+            let Some((key, value)) = pair.split_once('=') else {
+                return Err(format!("--default {pair}: write <key>=<value>"));
+            };
+            settings.defaults.insert(key.trim().to_owned(), value.trim().to_owned());
+        }
+        match annotations::unusable_defaults(&settings.defaults).first() {
+            Some(problem) => Err(format!("--default: {problem}")),
+            None => Ok(()),
+        }
+    }
+
+    fn git(&self, settings: &mut Settings, problems: &mut Vec<Problem>) -> Result<(), String> {
         let git = &mut settings.git;
-        git.allow_local = self.allow_local_git;
-        git.allow_any_repository = self.allow_any_git_repository;
-        let text = |flag: &Option<String>, variable: &str| {
-            flag.clone().filter(|t| !t.is_empty()).or_else(|| Variables::text(variable))
-        };
-        if let Some(user) = text(&self.git_commit_user, "GIT_COMMIT_USER") {
+        git.allow_local = self.allow_local_git.unwrap_or(false);
+        git.allow_any_repository = self.allow_any_git_repository.unwrap_or(false);
+        if let Some(user) = self.git_commit_user.clone().filter(|user| !user.is_empty()) {
             git.user = user;
         }
-        if let Some(email) = text(&self.git_commit_email, "GIT_COMMIT_EMAIL") {
+        if let Some(email) = self.git_commit_email.clone().filter(|email| !email.is_empty()) {
             git.email = email;
         }
-        git.sign_off = self.git_commit_sign_off || variables.flag("GIT_COMMIT_SIGN_OFF").unwrap_or(false);
+        git.sign_off = self.git_commit_sign_off.unwrap_or(false);
         if let Some(path) = &self.git_commit_message_path {
             git.message_path.clone_from(path);
         }
         if self.git_commit_per == Some(PerArg::Push) {
             git.commit_per = CommitPer::Push;
         }
+        if let Some(window) = self.git_batch_window {
+            let window =
+                u64::try_from(window).map_err(|_| "--git-batch-window: write a time of at least 0".to_owned())?;
+            git.batch_window = Duration::from_nanos(window);
+        }
+        if self.git_cache_size.is_some() {
+            let text = "the size of the mirrors is not bounded yet";
+            problems.push(Problem::info("FlagPending", text).in_object("--git-cache-size"));
+        }
         if let Some(text) = &self.commit_wait {
             let nanoseconds = duration(text).map_err(|e| format!("--commit-wait: {e}"))?;
             let wait = u64::try_from(nanoseconds).ok().filter(|wait| *wait > 0);
             let wait = wait.ok_or_else(|| format!("--commit-wait {text}: write a time above zero, as 10s"))?;
-            git.commit_wait = std::time::Duration::from_nanos(wait);
+            git.commit_wait = Duration::from_nanos(wait);
         }
         Ok(())
     }
 }
 
 /// `POD_NAMESPACE`, else what the ServiceAccount's file says.
-fn own_namespace() -> Option<String> {
-    Variables::text("POD_NAMESPACE").or_else(|| {
+pub fn own_namespace() -> Option<String> {
+    variables::text("POD_NAMESPACE").or_else(|| {
         let file = "/var/run/secrets/kubernetes.io/serviceaccount/namespace";
         std::fs::read_to_string(file).ok().map(|text| text.trim().to_owned()).filter(|text| !text.is_empty())
     })
@@ -207,7 +227,7 @@ fn own_namespace() -> Option<String> {
 
 /// Where Argo CD's folder of private roots is mounted.
 fn tls_folder() -> PathBuf {
-    Variables::text("ARGOCD_TLS_DATA_PATH").map_or_else(|| Settings::default().tls_folder, PathBuf::from)
+    variables::text("ARGOCD_TLS_DATA_PATH").map_or_else(|| Settings::default().tls_folder, PathBuf::from)
 }
 
 /// The gate to the outside, with the private roots of Argo CD's folder.
@@ -221,16 +241,12 @@ pub fn http() -> Http {
 pub async fn build(mut settings: Settings, store: Option<Store>, mirrors: &Path) -> Result<World, Problem> {
     settings.tls_folder = tls_folder();
     let http = http();
-    let conf = load_registries(&settings)?;
+    let conf = daemon::registries::load(&settings)?;
     let metrics = Arc::new(crate::daemon::metrics::Metrics::default());
-    let failures = metrics.clone();
+    let observer = metrics.clone();
     let options = Options {
         realms: settings.registry_realms.clone(),
-        observe: Some(Arc::new(move |registry, _, answered| {
-            if !answered {
-                failures.registry_failed(registry);
-            }
-        })),
+        observe: Some(Arc::new(move |request| observer.registry_request(request))),
         ..Options::default()
     };
     let (git_settings, problems) = git::Settings::new(mirrors).with_variables(|name| std::env::var(name).ok());
@@ -251,6 +267,8 @@ pub async fn build(mut settings: Settings, store: Option<Store>, mirrors: &Path)
         }
         false => None,
     };
+    // The Lease lies where the process runs, unless it is told otherwise.
+    settings.leader_election_namespace = settings.leader_election_namespace.or_else(own_namespace);
     if let Some(cluster) = cluster.as_ref().filter(|_| settings.argocd_namespace.is_empty()) {
         settings.argocd_namespace = cluster.own_namespace().to_owned();
     }
@@ -259,55 +277,26 @@ pub async fn build(mut settings: Settings, store: Option<Store>, mirrors: &Path)
         (None, Some(cluster)) => Secrets::Cluster(cluster.clone(), Arc::default()),
         (None, None) => Secrets::None,
     };
-    let world = World {
-        registries: Registries::new(http.clone(), conf, options),
-        git: Git::new(git_settings, http.clone()),
-        settings: Arc::new(settings),
-        cluster,
-        secrets,
-        projects: Arc::new(RwLock::new(BTreeMap::new())),
-        store,
-        metrics,
-        board: Board::default(),
-        updaters: Arc::new(tokio::sync::watch::channel(None).0),
-        http,
-        tally: Arc::default(),
-        template: Arc::new(RwLock::new(None)),
-    };
+    let registries = Registries::new(http.clone(), conf, options);
+    if let Some(store) = &store {
+        remember(store, registries.metadata()).await;
+    }
+    let git = Git::new(git_settings, http.clone());
+    let world = World { cluster, secrets, store, metrics, ..World::new(settings, registries, git, http) };
     world.load_template()?;
     Ok(world)
 }
 
-/// The registries file: an absent default file means the built-in endpoints; anything wrong with the file as a whole is
-/// fatal at start (REG-3).
-fn load_registries(settings: &Settings) -> Result<registries::Registries, Problem> {
-    let path = &settings.registries_conf;
-    let text = match std::fs::read_to_string(path) {
-        Ok(text) => text,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound && !settings.registries_conf_given => {
-            return Ok(registries::Registries::builtin());
-        }
-        Err(error) => {
-            return Err(Problem::error("config-invalid", error.to_string()).in_object(path.display().to_string()));
-        }
-    };
-    registries::Registries::parse(&text).map_err(|problems| {
-        let first = problems.into_iter().next();
-        let first = first.unwrap_or_else(|| Problem::error("config-invalid", "the file is not usable"));
-        first.in_object(path.display().to_string())
-    })
-}
-
 /// The default state directory: `$XDG_STATE_HOME/lynceus`, else `~/.local/state/lynceus`.
 pub fn state_home() -> Option<PathBuf> {
-    let base = Variables::text("XDG_STATE_HOME").map(PathBuf::from);
-    let base = base.or_else(|| Some(PathBuf::from(Variables::text("HOME")?).join(".local/state")));
+    let base = variables::text("XDG_STATE_HOME").map(PathBuf::from);
+    let base = base.or_else(|| Some(PathBuf::from(variables::text("HOME")?).join(".local/state")));
     base.map(|base| base.join("lynceus"))
 }
 
 /// Where commands that write nothing keep their mirrors: `$XDG_CACHE_HOME/lynceus`, else `~/.cache/lynceus`.
 pub fn cache_home() -> PathBuf {
-    let base = Variables::text("XDG_CACHE_HOME").map(PathBuf::from);
-    let base = base.or_else(|| Some(PathBuf::from(Variables::text("HOME")?).join(".cache")));
+    let base = variables::text("XDG_CACHE_HOME").map(PathBuf::from);
+    let base = base.or_else(|| Some(PathBuf::from(variables::text("HOME")?).join(".cache")));
     base.unwrap_or_else(std::env::temp_dir).join("lynceus")
 }

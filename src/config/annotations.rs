@@ -45,6 +45,13 @@ pub fn settings_with(app: &Application, defaults: &Defaults) -> (Option<AppSetti
     (settings, problems)
 }
 
+/// What is wrong with defaults whatever the Application: keys that do not exist application-wide. Their values are read
+/// with each Application, and fail closed there.
+pub fn unusable_defaults(defaults: &Defaults) -> Vec<Problem> {
+    let keys: Vec<String> = defaults.keys().map(|key| format!("{OWN}{key}")).collect();
+    annotation_keys::unknown(keys.iter(), &[])
+}
+
 struct Reader<'a> {
     annotations: &'a BTreeMap<String, String>,
     defaults: &'a Defaults,

@@ -96,9 +96,12 @@ const FORMS: &str =
     "forms are pullsecret:<namespace>/<name>, secret:<namespace>/<name>#<field>, env:<VARIABLE>, ext:/path";
 
 fn invalid(form: &str, why: &str) -> Problem {
-    // Someone may paste the password itself; anything that is not shaped like a place is cut short.
-    let shown: String = form.chars().take(80).collect();
-    Problem::error("credentials-invalid", format!("credential form {shown:?}: {why}"))
+    // Somebody may paste the password itself: only what begins as a form is repeated.
+    let place = form.split_once('=').map_or(form, |(_, rest)| rest);
+    let known = place.split_once(':').is_some_and(|(kind, _)| SCHEMES.contains(&kind.to_ascii_lowercase().as_str()));
+    let shown: String = if known { form.chars().take(80).collect() } else { String::new() };
+    let named = if known { format!("credential form {shown:?}") } else { "the credential form".to_owned() };
+    Problem::error("credentials-invalid", format!("{named}: {why}"))
 }
 
 fn field_of_secret(text: &str, place: &str) -> Result<CredentialForm, Problem> {

@@ -1,6 +1,7 @@
 //! registries.conf (image-updates.md §9): which endpoint serves an image and how it is spoken to. The file is
 //! strict as a whole (REG-3: a key nobody knows is fatal); what is wrong inside one entry is that entry's problem.
 
+use super::credential_form::CredentialForm;
 use super::yaml::{self, Node};
 use crate::core::problem::{Problem, Severity, nearest};
 use std::sync::Arc;
@@ -310,6 +311,10 @@ fn entry(item: &Node, fatal: &mut Vec<Problem>, problems: &mut Vec<Problem>) -> 
     reader.boolean("ping");
     reader.notices(&entry);
     let fault = reader.problems.iter().find(|p| p.severity == Severity::Error).cloned();
+    // Not the whole entry's fault: images that bring their own credential do not need this one.
+    if let Some(Err(problem)) = entry.credentials.as_deref().map(CredentialForm::parse) {
+        reader.report("credentials", problem);
+    }
     problems.append(&mut reader.problems);
     Some(Entry { fault, ..entry })
 }

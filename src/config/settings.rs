@@ -4,8 +4,10 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::annotations::Defaults;
 use super::notifications::CatalogMode;
 use super::secret::Secret;
+use crate::core::image::Glob;
 
 /// `--native-annotations` (OWN-2).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -151,16 +153,29 @@ pub struct Settings {
     /// Globs, or regular expressions inside `/…/` (CT-02).
     pub application_namespaces: Vec<String>,
     pub label_selector: String,
+    /// Only Applications whose name matches one; empty: all (0.x `--match-application-name`).
+    pub match_names: Vec<Glob>,
     pub native_annotations: NativeAnnotations,
     pub registries_conf: PathBuf,
     /// The registries file was named by hand: then its absence is an error.
     pub registries_conf_given: bool,
     pub max_concurrent_apps: usize,
     pub kube_events: bool,
+    /// Metrics of images name the Application they belong to (image-updates.md §24, opt-in).
+    pub metrics_by_application: bool,
     pub allow_downgrade: bool,
+    /// Application-wide extension settings below the annotations (§4).
+    pub defaults: Defaults,
+    /// A digest without tag is refused where only a tag can stand, instead of written as `latest@digest` (REF-9).
+    pub refuse_digest_only: bool,
     pub registry_realms: Vec<(String, String)>,
     pub cross_namespace_secrets: bool,
     pub tenant_credential_env: Vec<String>,
+    pub tenant_credential_ext: Vec<String>,
+    /// Only the holder of the Lease writes images (CYC-2).
+    pub leader_election: bool,
+    /// The Lease's namespace; `None` is the own one.
+    pub leader_election_namespace: Option<String>,
     pub git: GitSettings,
     /// `None` keeps the state in memory.
     pub state_dir: Option<PathBuf>,
@@ -196,15 +211,22 @@ impl Default for Settings {
             watch_namespaces: String::new(),
             application_namespaces: Vec::new(),
             label_selector: String::new(),
+            match_names: Vec::new(),
             native_annotations: NativeAnnotations::Auto,
             registries_conf: "/app/config/registries.conf".into(),
             registries_conf_given: false,
             max_concurrent_apps: 10,
             kube_events: true,
+            metrics_by_application: false,
             allow_downgrade: false,
+            defaults: Defaults::new(),
+            refuse_digest_only: false,
             registry_realms: Vec::new(),
             cross_namespace_secrets: false,
             tenant_credential_env: Vec::new(),
+            tenant_credential_ext: Vec::new(),
+            leader_election: false,
+            leader_election_namespace: None,
             git: GitSettings::default(),
             state_dir: None,
             config_map_name: "argocd-notifications-cm".into(),

@@ -97,9 +97,37 @@ pub struct Event {
     pub place: Option<Place>,
     /// How many objects a shared cause concerns (EVT-2); 1 otherwise.
     pub count: u32,
+    /// The first of these objects by name, at most [`MOST_NAMED`]; empty otherwise.
+    pub apps: Vec<String>,
     /// What it follows: the commit of `synced`, `healthy` and `degraded`, the trouble of `recovered`.
     pub earlier: Option<Earlier>,
+    /// The update strategy that chose the candidate.
+    pub strategy: String,
+    /// When the candidate was first found; `None` where there is none.
+    pub first_seen: Option<Timestamp>,
+    /// The revision that Argo CD synced, on `synced` and what follows.
+    pub revision: String,
+    /// All changes of the Application's commit, this one among them; empty where there is no commit.
+    pub beside: Vec<Moved>,
 }
+
+/// One image of a commit, from which value to which.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Moved {
+    /// The image's alias.
+    pub alias: String,
+    /// The image's full name, without tag.
+    pub image: String,
+    /// The value before.
+    pub old: String,
+    /// The value after.
+    pub new: String,
+    /// The strategy that chose it.
+    pub strategy: String,
+}
+
+/// So many Applications of a shared cause are named.
+pub const MOST_NAMED: usize = 20;
 
 /// An earlier event that a later one answers.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -123,6 +151,8 @@ pub struct Place {
     pub commit: String,
     /// The file.
     pub file: String,
+    /// What the commit says.
+    pub message: String,
     /// The change as a unified diff.
     pub diff: String,
 }

@@ -2,27 +2,23 @@
 //! books that keep what was announced (image-updates.md §22, GIT-14).
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::{Arc, Mutex};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
-
-use futures::{FutureExt, StreamExt};
-use jiff::Timestamp;
 
 use super::announce::{self, Pending, TRANSIENT};
 use super::committer::{self, Outcome};
+use super::leader;
 use super::patcher;
 use super::round::{Looked, Planned, Round};
 use super::status::PushLine;
+use super::telling;
 use super::world::World;
-use crate::adapters::cluster::{Cluster, Note, NoteKind, Refresh};
-use crate::core::application::{AppKey, Application};
+use crate::core::application::AppKey;
 use crate::core::event::Event;
 use crate::core::problem::Problem;
-use crate::core::update::decision::State;
-use crate::core::update::{Method, Refresh as Asked};
-
-/// Pushes and refreshes that run at the same time.
-const AT_ONCE: usize = 8;
+use crate::core::update::Method;
+use crate::core::update::decision::{Change, State};
 
 /// A refused push is left alone this long (GIT-10).
 const REJECTED_FOR: Duration = Duration::from_secs(3600);
@@ -33,14 +29,24 @@ const PUSHES: usize = 20;
 /// What the rounds remember between them.
 pub struct Books {
     world: World,
-    /// State of each image, by Application.
-    states: Mutex<HashMap<AppKey, Vec<State>>>,
+    /// What is known of each image, by Application.
+    states: Mutex<HashMap<AppKey, Vec<Standing>>>,
     /// When a trouble was first and last seen, by subject.
     pub(super) since: Mutex<HashMap<String, (Instant, Instant)>>,
     /// `committed` events that are to be followed.
     committed: Mutex<Vec<Event>>,
     /// Pushes that the Git host refused: what was pushed, when, and what it said (GIT-10).
     rejected: Mutex<HashMap<String, (u64, Instant, String)>>,
+    /// Whether the last round was led here: a new leader tells what its predecessor may not have.
+    led: AtomicBool,
+}
+
+/// What is counted of one image.
+#[derive(Clone, Copy)]
+struct Standing {
+    state: State,
+    held: Option<&'static str>,
+    behind: usize,
 }
 
 impl Books {
@@ -52,12 +58,14 @@ impl Books {
             since: Mutex::default(),
             committed: Mutex::default(),
             rejected: Mutex::default(),
+            led: AtomicBool::new(false),
         }
     }
 
     /// An Application is gone, or not governed; `problems` is why, if somebody wanted it to be.
     pub fn forget(&self, key: &AppKey, problems: Vec<Problem>) {
         self.states.lock().unwrap_or_else(|e| e.into_inner()).remove(key);
+        self.world.claims.lock().unwrap_or_else(|e| e.into_inner()).remove(key);
         self.world.board.problems(&format!("images {key}"), problems);
         self.show();
     }
@@ -70,21 +78,51 @@ impl Books {
     fn show(&self) {
         let states = self.states.lock().unwrap_or_else(|e| e.into_inner());
         let mut by_state: BTreeMap<&'static str, usize> = BTreeMap::new();
-        for state in states.values().flatten() {
-            *by_state.entry(state.word()).or_default() += 1;
+        let mut held: BTreeMap<&'static str, usize> = BTreeMap::new();
+        let mut behind: BTreeMap<String, usize> = BTreeMap::new();
+        for (key, images) in states.iter() {
+            let key = if self.world.settings.metrics_by_application { key.to_string() } else { String::new() };
+            *behind.entry(key).or_default() += images.iter().map(|image| image.behind).sum::<usize>();
+            for image in images {
+                *by_state.entry(image.state.word()).or_default() += 1;
+                if let Some(reason) = image.held {
+                    *held.entry(reason).or_default() += 1;
+                }
+            }
         }
         let (applications, images) = (states.len(), states.values().map(Vec::len).sum());
         self.world.board.update(|status| {
             status.applications = applications;
             status.images = images;
             status.images_by_state = by_state;
+            status.held_by_reason = held;
+            status.versions_behind = behind;
         });
     }
 
     fn note_states(&self, round: &Round) {
         let mut states = self.states.lock().unwrap_or_else(|e| e.into_inner());
         for looked in &round.looked {
-            states.insert(looked.app.key.clone(), looked.survey.images.iter().map(|image| image.state).collect());
+            let standing = looked.survey.images.iter().map(|image| Standing {
+                state: image.state,
+                held: image.decision.as_ref().and_then(|d| d.held.as_ref()).map(|held| held.reason.word()),
+                behind: image.behind(),
+            });
+            states.insert(looked.app.key.clone(), standing.collect());
+        }
+    }
+
+    /// What became of changes: the images are in that state from now on.
+    fn note_outcome(&self, key: &AppKey, changes: &[Change], looked: &[Looked], state: State) {
+        let Some(looked) = looked.iter().find(|looked| looked.app.key == *key) else { return };
+        let mut states = self.states.lock().unwrap_or_else(|e| e.into_inner());
+        let Some(standing) = states.get_mut(key) else { return };
+        for (report, standing) in looked.survey.images.iter().zip(standing) {
+            let own = report.image.image.with_tag(None, None);
+            if changes.iter().any(|change| change.new.with_tag(None, None) == own) {
+                standing.state = state;
+                standing.behind = if state == State::UpToDate { 0 } else { standing.behind };
+            }
         }
     }
 
@@ -129,12 +167,20 @@ fn branch_key(planned: &Planned) -> String {
 fn print_of(planned: &Planned) -> u64 {
     use std::hash::{DefaultHasher, Hash, Hasher};
     let mut hasher = DefaultHasher::new();
+    planned.remote.access().hash(&mut hasher);
     for unit in &planned.plan.units {
         unit.app.key.hash(&mut hasher);
         unit.target.hash(&mut hasher);
+        let settings = unit.app.annotations.iter();
+        settings.filter(|(key, _)| is_setting(key)).for_each(|entry| entry.hash(&mut hasher));
         unit.changes.iter().for_each(|change| change.new_text().hash(&mut hasher));
     }
     hasher.finish()
+}
+
+/// Whether an annotation is a setting of the image half.
+fn is_setting(key: &str) -> bool {
+    key.starts_with("argocd-image-updater.argoproj.io/") || key.starts_with("lynceus.dev/")
 }
 
 /// What was announced and never recorded, before a crash or because an answer was lost, is settled before anything else
@@ -155,54 +201,99 @@ async fn settle_open(world: &World, books: &Books, round: &Round) {
 }
 
 /// Finishes a round; gives the number of images that failed or were refused.
-pub async fn settle(world: &World, books: &Books, round: Round) -> usize {
+pub async fn settle(world: &World, books: &Books, mut round: Round) -> usize {
     books.note_states(&round);
     let mut troubles: Vec<Pending> = Vec::new();
     for looked in &round.looked {
         troubles.extend(looked.survey.images.iter().filter_map(|image| announce::of_image(&looked.app, image)));
     }
-    announce::found(world, &round).await;
+    // A standby finds and decides; what it would say, the leader says.
+    let writes = world.gate.check().is_ok();
+    if writes && !books.led.swap(true, Ordering::Relaxed) {
+        telling::tell_again(world).await;
+    }
+    books.led.store(writes, Ordering::Relaxed);
+    if writes {
+        announce::found(world, &mut round).await;
+    }
     let considered: usize = round.looked.iter().map(|looked| looked.survey.images.len()).sum();
     let applications = round.looked.len();
     let mut updated = 0;
     let mut errors = troubles.len();
-    if !world.settings.dry_run {
+    if !world.settings.dry_run && writes {
         settle_open(world, books, &round).await;
         for (planned, result) in push_all(world, books, &round.plans).await {
             updated += result.outcomes.iter().filter(|o| matches!(o, Outcome::Committed(_))).count();
-            errors +=
-                result.outcomes.iter().filter(|o| matches!(o, Outcome::Refused(..) | Outcome::Failed(..))).count();
+            errors += result.outcomes.iter().filter(|outcome| is_error(outcome)).count();
             troubles.extend(announce::of_push(planned, &result.outcomes));
+            for (unit, outcome) in planned.plan.units.iter().zip(&result.outcomes) {
+                let state = match outcome {
+                    Outcome::Committed(_) | Outcome::AlreadySo => State::UpToDate,
+                    Outcome::Refused(..) => State::Refused,
+                    Outcome::Failed(kind, _) if *kind == leader::CLOSED => continue,
+                    Outcome::Failed(..) => State::Failed,
+                };
+                books.note_outcome(&unit.app.key, &unit.changes, &round.looked, state);
+            }
             landed(world, books, &result.events, &round.looked).await;
         }
         for looked in round.looked.iter().filter(|looked| !looked.survey.parameters.is_empty()) {
             match patcher::patch(world, looked).await {
                 Ok(events) => {
                     updated += usize::from(!events.is_empty());
+                    for parameters in &looked.survey.parameters {
+                        books.note_outcome(&looked.app.key, &parameters.changes, &round.looked, State::UpToDate);
+                    }
                     landed(world, books, &events, &round.looked).await;
                 }
                 Err(trouble) => {
-                    errors += 1;
+                    if trouble.kind != leader::CLOSED {
+                        errors += 1;
+                        for parameters in &looked.survey.parameters {
+                            books.note_outcome(&looked.app.key, &parameters.changes, &round.looked, State::Failed);
+                        }
+                    }
                     troubles.push(announce::of_patch(looked, trouble));
                 }
             }
         }
+        let all = troubles.len();
+        troubles.retain(|pending| pending.trouble.kind != leader::CLOSED);
         show_problems(world, &round, &troubles);
-        announce::troubles(world, books, troubles, &round.looked).await;
+        // A round that was cut short does not know what has recovered.
+        if troubles.len() == all {
+            announce::troubles(world, books, troubles, &round.looked).await;
+        }
     } else {
         show_problems(world, &round, &troubles);
     }
     world.metrics.failed(errors as u64);
     books.show();
-    summary(applications, considered, updated, errors);
+    summary(applications, considered, considered.saturating_sub(updated + errors), updated, errors);
     errors
 }
 
-fn summary(applications: usize, considered: usize, updated: usize, errors: usize) {
-    if updated > 0 || errors > 0 {
-        tracing::info!(applications, images_considered = considered, images_updated = updated, errors, "round");
+fn is_error(outcome: &Outcome) -> bool {
+    match outcome {
+        Outcome::Refused(..) => true,
+        Outcome::Failed(kind, _) => *kind != leader::CLOSED,
+        Outcome::Committed(_) | Outcome::AlreadySo => false,
+    }
+}
+
+/// Upstream's field names (OBS-3).
+fn summary(applications: usize, images_considered: usize, images_skipped: usize, images_updated: usize, errors: usize) {
+    if images_updated > 0 || errors > 0 {
+        tracing::info!(applications, images_considered, images_skipped, images_updated, errors, "round");
     } else {
-        tracing::debug!(applications, images_considered = considered, "round, nothing to do");
+        tracing::debug!(
+            applications,
+            images_considered,
+            images_skipped,
+            images_updated,
+            errors,
+            "round, nothing to do"
+        );
     }
 }
 
@@ -232,14 +323,27 @@ fn show_problems(world: &World, round: &Round, troubles: &[Pending]) {
 async fn push_all<'a>(world: &World, books: &Books, plans: &'a [Planned]) -> Vec<(&'a Planned, committer::Committed)> {
     // One remote, one writer at a time: plans of one round share their remote as a rule.
     let mut results = Vec::new();
+    let mut waiting: BTreeMap<&str, usize> = BTreeMap::new();
     for planned in plans {
+        *waiting.entry(planned.remote.shown()).or_default() += planned.plan.units.len();
+    }
+    waiting.iter().for_each(|(remote, changes)| world.metrics.queued(remote, *changes));
+    for planned in plans {
+        let remote = planned.remote.shown();
+        let mut done = || {
+            let left = waiting.entry(remote).or_default();
+            *left = left.saturating_sub(planned.plan.units.len());
+            world.metrics.queued(remote, *left);
+        };
         if let Some(text) = books.still_rejected(planned) {
             let outcomes = vec![Outcome::Refused("git-rejected", text); planned.plan.units.len()];
             results.push((planned, committer::Committed { outcomes, events: Vec::new() }));
+            done();
             continue;
         }
         let result = committer::commit(world, &planned.remote, &planned.plan).await;
         books.note_rejection(planned, &result.outcomes);
+        done();
         results.push((planned, result));
     }
     results
@@ -252,94 +356,26 @@ async fn landed(world: &World, books: &Books, events: &[Event], looked: &[Looked
     }
     world.metrics.updated(events.len() as u64);
     for event in events {
+        let (tag, digest) = event.new.split_once('@').unwrap_or((&event.new, ""));
+        let registry = event.image.split_once('/').map_or("", |(host, _)| host);
+        let registry = if registry.contains(['.', ':']) || registry == "localhost" { registry } else { "" };
         tracing::info!(
             application = %event.app,
             image_name = event.image,
             image_alias = event.alias,
-            image_tag = event.new,
+            image_tag = tag,
+            image_digest = digest,
+            image_registry = registry,
             commit = event.place.as_ref().map(|p| p.commit.as_str()).unwrap_or_default(),
             "committed"
         );
+        if let Some(first) = event.first_seen {
+            world.metrics.committed_after(event.at.duration_since(first).try_into().unwrap_or_default());
+        }
     }
     show_pushes(world, events);
     books.committed.lock().unwrap_or_else(|e| e.into_inner()).extend(events.iter().cloned());
-    let Some(cluster) = world.cluster.as_ref().filter(|_| !world.offline()) else { return };
-    let mut by_app: BTreeMap<AppKey, Vec<Event>> = BTreeMap::new();
-    for event in events {
-        by_app.entry(event.app.clone()).or_default().push(event.clone());
-    }
-    let looked: HashMap<&AppKey, &Looked> = looked.iter().map(|looked| (&looked.app.key, looked)).collect();
-    let told = by_app.into_iter().filter_map(|(key, own)| {
-        let looked = looked.get(&key)?;
-        let (cluster, app, refresh) = (cluster.clone(), looked.app.clone(), refresh_of(looked));
-        Some(tell(cluster, app, own, refresh, world.settings.kube_events).boxed())
-    });
-    let told: Vec<_> = told.collect();
-    let denied: Vec<Option<String>> = futures::stream::iter(told).buffer_unordered(AT_ONCE).collect().await;
-    let denied: Vec<String> = denied.into_iter().flatten().collect();
-    // One notice, no error: the push stands whatever becomes of this (GIT-14).
-    let notice = denied.first().map(|text| Problem::warning("kubernetes-forbidden", text.clone()));
-    world.board.problems("refresh", notice.into_iter().collect());
-}
-
-/// Asks Argo CD to look at an Application again and records a Kubernetes Event; what was denied, if anything.
-async fn tell(
-    cluster: Cluster,
-    app: Arc<Application>,
-    events: Vec<Event>,
-    refresh: Option<Refresh>,
-    record: bool,
-) -> Option<String> {
-    let mut denied = None;
-    if let Some(refresh) = refresh
-        && let Err(error) = cluster.refresh(&app.key, refresh).await
-    {
-        denied = Some(error.to_string());
-    }
-    let message = format!("Successfully updated application '{}'", app.key.name);
-    if record && let Err(error) = cluster.note(&note(&app, &events, &message)).await {
-        denied = Some(error.to_string());
-    }
-    denied
-}
-
-fn refresh_of(looked: &Looked) -> Option<Refresh> {
-    match looked.settings.refresh {
-        Asked::Off => None,
-        _ if looked.app.hydrated => Some(Refresh::Hydrate),
-        Asked::Normal => Some(Refresh::Normal),
-        Asked::Hard => Some(Refresh::Hard),
-    }
-}
-
-fn note<'a>(app: &'a Application, events: &'a [Event], message: &'a str) -> Note<'a> {
-    let mut annotations = BTreeMap::new();
-    for (n, event) in events.iter().enumerate() {
-        let name = event
-            .image
-            .split_once('/')
-            .filter(|(host, _)| host.contains(['.', ':']))
-            .map_or(event.image.as_str(), |(_, path)| path);
-        for (key, value) in [
-            ("full-image-name", event.image.as_str()),
-            ("image-name", name),
-            ("old-tag", event.old.as_str()),
-            ("new-tag", event.new.as_str()),
-        ] {
-            annotations.insert(format!("argocd-image-updater.image-{n}/{key}"), value.to_owned());
-        }
-    }
-    Note {
-        app: &app.key,
-        uid: &app.uid,
-        version: &app.resource_version,
-        id: events.first().map_or("", |event| event.id.as_str()),
-        kind: NoteKind::Normal,
-        reason: "ImagesUpdated",
-        message,
-        annotations,
-        at: Timestamp::now(),
-    }
+    telling::written(world, events, looked).await;
 }
 
 fn show_pushes(world: &World, events: &[Event]) {

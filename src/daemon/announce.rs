@@ -1,7 +1,7 @@
 //! What the journal is told of a round besides commits: what was found, held, refused or failed, each once, and what
 //! has recovered, also over restarts (image-updates.md §22, EVT-2, EVT-3).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,9 +10,10 @@ use jiff::Timestamp;
 use super::aftermath::Books;
 use super::committer::Outcome;
 use super::round::{Looked, Planned, Round};
+use super::telling;
 use super::world::World;
 use crate::core::application::Application;
-use crate::core::event::{Earlier, Event, Kind};
+use crate::core::event::{Earlier, Event, Kind, MOST_NAMED};
 use crate::core::update::decision::{Change, State};
 use crate::core::update::report;
 use crate::core::update::survey::{ImageReport, Trouble};
@@ -44,7 +45,7 @@ pub(super) const TRANSIENT: [&str; 8] = [
 const ANNOUNCED: &str = "images/announced/";
 
 /// `found` and `held`, once each: the journal knows ids it has seen.
-pub(super) async fn found(world: &World, round: &Round) {
+pub(super) async fn found(world: &World, round: &mut Round) {
     let at = Timestamp::now();
     let mut events = Vec::new();
     for looked in &round.looked {
@@ -65,8 +66,13 @@ pub(super) async fn found(world: &World, round: &Round) {
         return;
     }
     let Some(store) = &world.store else { return };
+    let ids = events.iter().filter(|event| event.kind == Kind::Found).map(|event| event.id.clone()).collect();
     match store.append(events).await {
         Ok(new) => {
+            match store.events(ids).await {
+                Ok(first) => note_first_seen(round, &first),
+                Err(error) => tracing::debug!("when it was found is not known: {error}"),
+            }
             for event in new {
                 tracing::info!(
                     application = %event.app,
@@ -81,15 +87,30 @@ pub(super) async fn found(world: &World, round: &Round) {
     }
 }
 
+/// Changes learn when they were first found.
+fn note_first_seen(round: &mut Round, found: &[Event]) {
+    let at: BTreeMap<&str, Timestamp> = found.iter().map(|event| (event.change.as_str(), event.at)).collect();
+    let note = |app: &Application, changes: &mut Vec<Change>| {
+        for change in changes {
+            let id = report::change(app, change, Kind::Found, "", Timestamp::UNIX_EPOCH).change;
+            change.first_seen = at.get(id.as_str()).copied();
+        }
+    };
+    for unit in round.plans.iter_mut().flat_map(|planned| &mut planned.plan.units) {
+        note(&unit.app.clone(), &mut unit.changes);
+    }
+    for looked in &mut round.looked {
+        let app = looked.app.clone();
+        looked.survey.parameters.iter_mut().for_each(|parameters| note(&app, &mut parameters.changes));
+    }
+}
+
 fn held_change(image: &ImageReport, candidate: &str, old: &str) -> Change {
     let (tag, digest) = candidate.split_once('@').map_or((candidate, None), |(t, d)| (t, Some(d.to_owned())));
     let (old_tag, old_digest) = old.split_once('@').map_or((old, None), |(t, d)| (t, Some(d.to_owned())));
-    Change {
-        new: image.image.image.with_tag(Some(tag.to_owned()), digest),
-        old_tag: Some(old_tag.to_owned()).filter(|tag| !tag.is_empty()),
-        old_digest,
-        labels: BTreeMap::new(),
-    }
+    let new = image.image.image.with_tag(Some(tag.to_owned()), digest);
+    let old_tag = Some(old_tag.to_owned()).filter(|tag| !tag.is_empty());
+    Change::of(new, old_tag, old_digest, image.image.selection.strategy.word())
 }
 
 /// A refusal or failure to be announced.
@@ -103,8 +124,12 @@ pub(super) struct Pending {
 pub(super) fn of_image(app: &Arc<Application>, image: &ImageReport) -> Option<Pending> {
     let trouble = image.trouble.clone()?;
     let kind = if image.state == State::Refused { Kind::Refused } else { Kind::Failed };
-    let old = image.decision.as_ref().map(|d| d.old.clone()).unwrap_or_default();
-    let change = held_change(image, image.image.image.tag.as_deref().unwrap_or_default(), &old);
+    let decision = image.decision.as_ref();
+    // What was to be written, if it came so far; else the candidate.
+    let candidate = image.choice.as_ref().and_then(|choice| choice.chosen.as_ref()).map(|chosen| chosen.tag.as_str());
+    let old = decision.map(|d| d.old.as_str()).unwrap_or_default();
+    let change = decision.and_then(|d| d.change.clone());
+    let change = change.unwrap_or_else(|| held_change(image, candidate.unwrap_or_default(), old));
     Some(Pending { app: app.clone(), change, kind, trouble })
 }
 
@@ -141,29 +166,15 @@ pub(super) async fn troubles(world: &World, books: &Books, pending: Vec<Pending>
             return;
         }
     };
-    let mut subjects: BTreeMap<String, (Event, u32)> = BTreeMap::new();
-    for item in pending {
-        let alias = item.change.new.alias_text();
-        let subject = if SHARED.contains(&item.trouble.kind) {
-            format!("host|{}|{}", item.trouble.kind, item.trouble.text)
-        } else {
-            format!("{}|{alias}|{}|{}", item.app.key, item.change.new.full_name(), item.trouble.kind)
-        };
-        let make = || {
-            let (kind, text) = (item.trouble.kind, &item.trouble.text);
-            let mut event = report::refused(&item.app, &item.change, item.kind, kind, text, at);
-            event.id = Event::id_of(&event.app_uid, &subject, item.kind, &event.old, &event.new, &at.to_string());
-            (event, 0)
-        };
-        subjects.entry(subject.clone()).or_insert_with(make).1 += 1;
-    }
-    for (subject, (event, count)) in &subjects {
+    let subjects = by_subject(world, pending, at);
+    for (subject, cause) in &subjects {
         let key = format!("{ANNOUNCED}{subject}");
-        if known.contains_key(&key) || !books.ripe(subject, &event.reason) {
+        if known.contains_key(&key) || !books.ripe(subject, &cause.event.reason) {
             continue;
         }
-        let event = Event { count: *count, ..event.clone() };
+        let event = cause.event.clone();
         if store.append(vec![event.clone()]).await.is_ok() {
+            telling::warn(world, &cause.app, &event).await;
             let value = super::follower::encode(&event);
             if let Err(error) = store.set_text(&key, &value).await {
                 tracing::warn!("a failure may be announced again: {error}");
@@ -173,12 +184,71 @@ pub(super) async fn troubles(world: &World, books: &Books, pending: Vec<Pending>
     recover(world, books, &known, &subjects, looked, at).await;
 }
 
+/// One cause, and the first Application by name that it concerns.
+struct Cause {
+    event: Event,
+    app: Arc<Application>,
+}
+
+/// What is wrong, each cause once, with how many objects it concerns (EVT-2).
+fn by_subject(world: &World, pending: Vec<Pending>, at: Timestamp) -> BTreeMap<String, Cause> {
+    let mut groups: BTreeMap<String, Vec<Pending>> = BTreeMap::new();
+    for item in pending {
+        let alias = item.change.new.alias_text();
+        let subject = match shared_by(world, &item) {
+            Some(host) => format!("host|{}|{host}", item.trouble.kind),
+            None => format!("{}|{alias}|{}|{}", item.app.key, item.change.new.full_name(), item.trouble.kind),
+        };
+        groups.entry(subject).or_default().push(item);
+    }
+    let cause = |(subject, mut items): (String, Vec<Pending>)| {
+        items.sort_by(|a, b| a.app.key.cmp(&b.app.key));
+        let first = &items[0];
+        let (kind, text) = (first.trouble.kind, &first.trouble.text);
+        let mut event = report::refused(&first.app, &first.change, first.kind, kind, text, at);
+        event.id = Event::id_of(&event.app_uid, &subject, first.kind, &event.old, &event.new, &at.to_string());
+        event.count = items.len() as u32;
+        if items.len() > 1 {
+            let names: BTreeSet<String> = items.iter().map(|item| item.app.key.to_string()).collect();
+            event.apps = names.into_iter().take(MOST_NAMED).collect();
+        }
+        let app = first.app.clone();
+        (subject, Cause { event, app })
+    };
+    groups.into_iter().map(cause).collect()
+}
+
+/// The host whose trouble it is, where all its users share it. Wrong credentials are shared by those who are told the
+/// same of them.
+fn shared_by(world: &World, item: &Pending) -> Option<String> {
+    match item.trouble.kind {
+        kind if !SHARED.contains(&kind) => None,
+        "registry-unreachable" | "registry-rate-limited" => Some(world.registries.endpoint_of(&item.change.new).host()),
+        "git-unreachable" | "git-host-key" => {
+            Some(host_in(&item.trouble.text).unwrap_or(&item.trouble.text).to_owned())
+        }
+        _ => Some(item.trouble.text.clone()),
+    }
+}
+
+/// The host of the first remote that a text names: `https://host:1/path`, `ssh://git@host/path`, `git@host:path`.
+fn host_in(text: &str) -> Option<&str> {
+    let (rest, ends): (&str, &[char]) = match (text.split_once("://"), text.split_once('@')) {
+        (Some((_, rest)), _) => (rest, &['/', ' ']),
+        (None, Some((_, rest))) => (rest, &[':', '/', ' ']),
+        (None, None) => return None,
+    };
+    let host = rest.split(ends).next().unwrap_or_default();
+    let host = host.rsplit('@').next().unwrap_or(host);
+    Some(host).filter(|host| !host.is_empty())
+}
+
 /// Causes that were announced and are gone for every Application of this round.
 async fn recover(
     world: &World,
     books: &Books,
     known: &BTreeMap<String, String>,
-    subjects: &BTreeMap<String, (Event, u32)>,
+    subjects: &BTreeMap<String, Cause>,
     looked: &[Looked],
     at: Timestamp,
 ) {
@@ -208,4 +278,22 @@ async fn recover(
     }
     let mut since = books.since.lock().unwrap_or_else(|e| e.into_inner());
     since.retain(|_, (_, last)| last.elapsed() < Duration::from_secs(86_400));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::host_in;
+
+    #[test]
+    fn evt_2_the_host_of_a_remote_in_a_text() {
+        for (text, host) in [
+            ("https://git.test:8443/a/b.git: refused", Some("git.test:8443")),
+            ("mirror of https://git.test/a: disk full", Some("git.test")),
+            ("ssh://git@git.test:2222/a: unknown key", Some("git.test:2222")),
+            ("git@git.test:a/b.git: no route", Some("git.test")),
+            ("no remote at all", None),
+        ] {
+            assert_eq!(host_in(text), host, "{text}");
+        }
+    }
 }

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use jiff::{SignedDuration, Timestamp};
 
+use super::leader;
 use super::world::World;
 use crate::adapters::git::{self, Author, Chain, CommitId, MOST_COMMITS, NewCommit, PushError, Remote, Tip};
 use crate::adapters::store::PushRow;
@@ -148,6 +149,10 @@ struct Try {
     /// Index of the unit, its diff and files, for each commit or, with one commit for all, each changed unit.
     changed: Vec<(usize, String, String)>,
     chain: Option<Chain>,
+    /// Units whose values an earlier one writes (OWN-6): their index, and that of the earlier one.
+    shared: Vec<(usize, usize)>,
+    /// What each commit of the chain says.
+    messages: Vec<String>,
     /// The advertised old id; `None` creates the branch.
     old: Option<CommitId>,
 }
@@ -166,14 +171,20 @@ impl Push<'_> {
             let Some(chain) = &attempt.chain else {
                 return (attempt.finish(|_| Outcome::AlreadySo), events);
             };
+            if let Err(why) = self.world.gate.check() {
+                return (attempt.finish(|_| Outcome::Failed(leader::CLOSED, why.to_owned())), events);
+            }
             match self.push(&attempt, chain).await {
                 Ok(new) => {
                     events.extend(new);
                     let per_app = self.world.settings.git.commit_per == CommitPer::Application;
                     let ids: Vec<CommitId> =
                         if per_app { chain.ids.clone() } else { vec![chain.tip; attempt.changed.len()] };
-                    let by_unit: BTreeMap<usize, CommitId> =
+                    let mut by_unit: BTreeMap<usize, CommitId> =
                         attempt.changed.iter().zip(ids).map(|((unit, _, _), id)| (*unit, id)).collect();
+                    for (unit, earlier) in &attempt.shared {
+                        by_unit.get(earlier).copied().and_then(|id| by_unit.insert(*unit, id));
+                    }
                     let given = attempt.outcomes.iter().enumerate();
                     let outcomes = given
                         .map(|(unit, known)| {
@@ -183,7 +194,7 @@ impl Push<'_> {
                     return (outcomes, events);
                 }
                 Err(PushError::Moved) => {
-                    self.world.metrics.push_repeated();
+                    self.world.metrics.push_repeated(self.remote.shown());
                     races += 1;
                     if started.elapsed() > PATIENCE {
                         let text = format!("the branch {} moved {races} times while being written", self.plan.branch);
@@ -247,8 +258,10 @@ impl Push<'_> {
             }
             let files: Vec<(usize, Vec<String>)> =
                 commits.iter().map(|(index, files)| (*index, files.iter().map(|f| f.path.clone()).collect())).collect();
-            match self.world.git.build(tip, self.messages(commits)).await {
-                Ok(chain) => return Ok(self.with_chain(attempt, chain)),
+            let commits = self.messages(commits, &attempt.shared);
+            let messages = commits.iter().map(|commit| commit.message.clone()).collect();
+            match self.world.git.build(tip, commits).await {
+                Ok(chain) => return Ok(self.with_chain(Try { messages, ..attempt }, chain)),
                 Err(git::Error::Refused(refusal)) => {
                     let named = files.iter().find(|(_, paths)| paths.contains(&refusal.path)).map(|(index, _)| *index);
                     let Some(index) = named else { return Err(git::Error::Refused(refusal)) };
@@ -281,16 +294,27 @@ impl Push<'_> {
             Ok(applied) => applied,
             Err(error) => std::panic::resume_unwind(error.into_panic()),
         };
-        let mut attempt = Try { outcomes: vec![None; self.plan.units.len()], changed: Vec::new(), chain: None, old };
+        let mut attempt = Try {
+            outcomes: vec![None; self.plan.units.len()],
+            changed: Vec::new(),
+            shared: Vec::new(),
+            messages: Vec::new(),
+            chain: None,
+            old,
+        };
         for (index, refusal) in refused {
             attempt.outcomes[*index] = Some(self.refused(refusal, old));
         }
         let mut commits = Vec::new();
-        for (index, applied) in kept.into_iter().zip(applied) {
+        for (index, applied) in kept.iter().copied().zip(applied) {
             match applied {
+                Applied::Shared(earlier) => attempt.shared.push((index, kept[earlier])),
                 Applied::AlreadySo => attempt.outcomes[index] = Some(Outcome::AlreadySo),
                 Applied::Refused(refusal) => attempt.outcomes[index] = Some(self.refused(&refusal, old)),
-                Applied::Changed { files, diff, .. } => {
+                Applied::Changed { files, diff, warnings } => {
+                    for warning in warnings {
+                        tracing::info!(application = %self.plan.units[index].app.key, "{warning}");
+                    }
                     let paths: Vec<String> = files.iter().map(|f| f.path.clone()).collect();
                     attempt.changed.push((index, diff, paths.join(", ")));
                     commits.push((index, files));
@@ -303,35 +327,33 @@ impl Push<'_> {
     /// On a push branch that others wrote to, an edit that no longer applies is theirs to resolve (GIT-12).
     fn refused(&self, refusal: &Refusal, old: Option<CommitId>) -> Outcome {
         let foreign = old.is_some() && self.plan.branch != self.plan.base;
-        let kind = if foreign && refusal.kind.starts_with("yaml") { "foreign-commits" } else { refusal.kind };
+        let kind = if foreign && plan::is_theirs(refusal.kind) { "foreign-commits" } else { refusal.kind };
         let place = if refusal.path.is_empty() { String::new() } else { format!("{}: ", refusal.path) };
         Outcome::Refused(kind, format!("{place}{}", refusal.text))
     }
 
     /// One commit per Application, or one for all (GIT-8).
-    fn messages(&self, changed: Vec<(usize, Vec<FileChange>)>) -> Vec<NewCommit> {
+    fn messages(&self, changed: Vec<(usize, Vec<FileChange>)>, shared: &[(usize, usize)]) -> Vec<NewCommit> {
         let git = &self.world.settings.git;
         let author = Author { name: git.user.clone(), email: git.email.clone() };
         let at = Timestamp::now();
         let unit = |index: usize| &self.plan.units[index];
         let template = self.world.commit_template();
-        let message = |units: &[&Unit]| {
+        let message = |indexes: &[usize]| {
             let sign_off = git.sign_off.then_some((git.user.as_str(), git.email.as_str()));
-            message(template.as_deref(), units, sign_off)
+            let units: Vec<&Unit> = indexes.iter().map(|index| unit(*index)).collect();
+            let credited =
+                shared.iter().filter(|(_, earlier)| indexes.contains(earlier)).map(|(index, _)| unit(*index));
+            message(template.as_deref(), &units, &credited.collect::<Vec<_>>(), sign_off)
         };
         if git.commit_per == CommitPer::Application {
             return changed
                 .into_iter()
-                .map(|(index, changes)| NewCommit {
-                    changes,
-                    message: message(&[unit(index)]),
-                    author: author.clone(),
-                    at,
-                })
+                .map(|(index, changes)| NewCommit { changes, message: message(&[index]), author: author.clone(), at })
                 .collect();
         }
-        let units: Vec<&Unit> = changed.iter().map(|(index, _)| unit(*index)).collect();
-        let message = message(&units);
+        let indexes: Vec<usize> = changed.iter().map(|(index, _)| *index).collect();
+        let message = message(&indexes);
         let mut changes: BTreeMap<String, FileChange> = BTreeMap::new();
         for file in changed.into_iter().flat_map(|(_, files)| files) {
             // A later unit on the same file saw what the earlier one wrote: one change from the first to the last.
@@ -389,17 +411,20 @@ impl Push<'_> {
         let mut events = Vec::new();
         for (n, (index, diff, file)) in attempt.changed.iter().enumerate() {
             let commit = if per_app { chain.ids.get(n).copied().unwrap_or(chain.tip) } else { chain.tip };
-            let unit = &self.plan.units[*index];
-            for change in &unit.changes {
-                let place = Place {
-                    method: "git".to_owned(),
-                    repository: self.remote.shown().to_owned(),
-                    branch: self.plan.branch.clone(),
-                    commit: commit.to_string(),
-                    file: file.clone(),
-                    diff: diff.clone(),
-                };
-                events.push(report::committed(&unit.app, change, place, at));
+            let message = attempt.messages.get(if per_app { n } else { 0 });
+            let place = Place {
+                method: "git".to_owned(),
+                repository: self.remote.shown().to_owned(),
+                branch: self.plan.branch.clone(),
+                commit: commit.to_string(),
+                file: file.clone(),
+                message: message.cloned().unwrap_or_default(),
+                diff: diff.clone(),
+            };
+            let credited = attempt.shared.iter().filter(|(_, earlier)| earlier == index).map(|(unit, _)| unit);
+            for unit in std::iter::once(index).chain(credited).map(|index| &self.plan.units[*index]) {
+                let each = unit.changes.iter();
+                events.extend(each.map(|c| report::committed(&unit.app, c, &unit.changes, place.clone(), at)));
             }
         }
         PushRow {
@@ -414,8 +439,14 @@ impl Push<'_> {
     }
 }
 
-/// The whole text of a commit: one Application's by the template, several ones' joined, then the trailers.
-pub fn message(template: Option<&Template>, units: &[&Unit], sign_off: Option<(&str, &str)>) -> String {
+/// The whole text of a commit: one Application's by the template, several ones' joined, then the trailers, also of
+/// those that are credited with what the others write (OWN-6).
+pub fn message(
+    template: Option<&Template>,
+    units: &[&Unit],
+    credited: &[&Unit],
+    sign_off: Option<(&str, &str)>,
+) -> String {
     let mut text = String::new();
     let mut trailers = Trailers::default();
     for unit in units {
@@ -433,6 +464,9 @@ pub fn message(template: Option<&Template>, units: &[&Unit], sign_off: Option<(&
             }
             None => text.push_str(&message.default_text()),
         }
+        trailers = trailers.application(&unit.app.key, &unit.changes);
+    }
+    for unit in credited {
         trailers = trailers.application(&unit.app.key, &unit.changes);
     }
     if let Some((user, email)) = sign_off {

@@ -1,6 +1,9 @@
 //! Which credential a registry or a Git remote gets: parsed once into a typed value, then authorised on that value
 //! (image-updates.md CRED-3, TEN-2).
 
+use std::collections::BTreeMap;
+use std::sync::{Mutex, MutexGuard};
+
 use crate::adapters::cluster::SecretObject;
 use crate::adapters::git::{Credentials, LocalGit, Remote, RepositorySecret, SecretKind};
 use crate::adapters::registry::Credential;
@@ -17,6 +20,30 @@ use super::world::World;
 
 const SHARE: &str = "lynceus.dev/share-with";
 
+/// The Secrets of one round: each is read once, however many images name it, and again in the next round. So a change
+/// holds after one interval at most, whatever `credsexpire` says (CRED-5).
+#[derive(Default)]
+pub struct SecretsOnce(Mutex<BTreeMap<(String, String), Read>>);
+
+/// What reading a Secret gave; `None` if there is none.
+type Read = Result<Option<SecretObject>, Problem>;
+
+impl SecretsOnce {
+    async fn one(&self, world: &World, namespace: &str, name: &str) -> Read {
+        let key = (namespace.to_owned(), name.to_owned());
+        if let Some(known) = self.locked().get(&key) {
+            return known.clone();
+        }
+        let found = world.secrets.one(namespace, name).await;
+        self.locked().insert(key, found.clone());
+        found
+    }
+
+    fn locked(&self) -> MutexGuard<'_, BTreeMap<(String, String), Read>> {
+        self.0.lock().unwrap_or_else(|e| e.into_inner())
+    }
+}
+
 fn trouble(problem: Problem) -> Trouble {
     let hint = if problem.hint.is_empty() { String::new() } else { format!(" ({})", problem.hint) };
     Trouble { kind: problem.code, text: format!("{}{hint}", problem.text) }
@@ -26,6 +53,7 @@ fn trouble(problem: Problem) -> Trouble {
 /// anonymous access (CRED-6).
 pub async fn for_registry(
     world: &World,
+    secrets: &SecretsOnce,
     app: &Application,
     image: &ImageRef,
     pull_secret: Option<&str>,
@@ -38,12 +66,13 @@ pub async fn for_registry(
     };
     let form = CredentialForm::parse(text).map_err(trouble)?;
     let namespace = tenant.then_some(app.key.namespace.as_str());
-    read(world, &form, image, namespace).await.map(Some)
+    read(world, secrets, &form, image, namespace).await.map(Some)
 }
 
 /// Reads a credential; `tenant` is the namespace of whoever wrote the form, `None` for the operator.
 pub async fn read(
     world: &World,
+    secrets: &SecretsOnce,
     form: &CredentialForm,
     image: &ImageRef,
     tenant: Option<&str>,
@@ -51,7 +80,7 @@ pub async fn read(
     let canonical = image.canonical();
     match form {
         CredentialForm::PullSecret { namespace, name } => {
-            let secret = named(world, namespace, name, tenant).await?;
+            let secret = named(world, secrets, namespace, name, tenant).await?;
             let Some(config) = secret.data.get(".dockerconfigjson") else {
                 let text = format!("Secret {namespace}/{name} has no .dockerconfigjson");
                 let hint = "pullsecret: names Secrets of type kubernetes.io/dockerconfigjson; for others use secret:";
@@ -61,7 +90,7 @@ pub async fn read(
             found.map_err(|p| trouble(named_in(p, namespace, name)))
         }
         CredentialForm::Secret { namespace, name, field } => {
-            let secret = named(world, namespace, name, tenant).await?;
+            let secret = named(world, secrets, namespace, name, tenant).await?;
             let Some(value) = secret.data.get(field) else {
                 let text = format!("Secret {namespace}/{name} has no field {field}");
                 let keys: Vec<&str> = secret.data.keys().map(String::as_str).collect();
@@ -96,8 +125,14 @@ fn named_in(problem: Problem, namespace: &str, name: &str) -> Problem {
 }
 
 /// A Secret that whoever named it may use: of his own namespace, or one that is shared with it (CRED-3).
-async fn named(world: &World, namespace: &str, name: &str, tenant: Option<&str>) -> Result<SecretObject, Trouble> {
-    let found = world.secrets.one(namespace, name).await;
+async fn named(
+    world: &World,
+    secrets: &SecretsOnce,
+    namespace: &str,
+    name: &str,
+    tenant: Option<&str>,
+) -> Result<SecretObject, Trouble> {
+    let found = secrets.one(world, namespace, name).await;
     let foreign = tenant.filter(|own| *own != namespace && !world.settings.cross_namespace_secrets);
     let shared = |secret: &SecretObject, own: &str| {
         let list = secret.annotations.get(SHARE).map(String::as_str).unwrap_or_default();
@@ -132,13 +167,13 @@ pub async fn for_git(
     let credentials = match &settings.method {
         Method::Git(GitCredentials::Secret { namespace, name }) => {
             let namespace = namespace.as_deref().unwrap_or(&app.key.namespace);
-            let secret = named(world, namespace, name, Some(&app.key.namespace)).await?;
+            let secret = named(world, &SecretsOnce::default(), namespace, name, Some(&app.key.namespace)).await?;
             let fields = crate::adapters::git::fields(&secret.data);
             let label = format!("Secret {namespace}/{name}");
             Credentials::from_secret(&label, &fields, repo_url).map_err(trouble)?
         }
         _ => {
-            allowed_by_project(world, app, repo_url)?;
+            allowed_by_project(world, app, repo_url).await?;
             argocd_credentials(world, &app.project, repo_url)?
         }
     };
@@ -172,17 +207,14 @@ fn repository(secret: &SecretObject) -> Option<RepositorySecret> {
 }
 
 /// With Argo CD's credentials a tenant reaches the repositories of his own sources and those his project allows
-/// (TEN-2). A project that cannot be read allows.
-fn allowed_by_project(world: &World, app: &Application, repo_url: &str) -> Result<(), Trouble> {
+/// (TEN-2). A project that cannot be read allows, with a notice.
+async fn allowed_by_project(world: &World, app: &Application, repo_url: &str) -> Result<(), Trouble> {
     let wanted = normalise_repo_url(repo_url);
     let own = app.sources.iter().any(|source| normalise_repo_url(&source.repo_url) == wanted);
     if own || world.settings.git.allow_any_repository {
         return Ok(());
     }
-    let projects = world.projects.read().unwrap_or_else(|e| e.into_inner());
-    let key = (world.settings.argocd_namespace.clone(), app.project.clone());
-    let Some(project) = projects.get(&key) else { return Ok(()) };
-    let patterns = project.object["spec"]["sourceRepos"].as_array().cloned().unwrap_or_default();
+    let Some(patterns) = source_repos(world, &app.project).await else { return Ok(()) };
     let allows = |pattern: &str| {
         let pattern = normalise_repo_url(pattern);
         pattern == "*" || wildcard(&pattern, &wanted)
@@ -195,6 +227,31 @@ fn allowed_by_project(world: &World, app: &Application, repo_url: &str) -> Resul
     let text = format!("project {} does not allow the repository {repo_url}", app.project);
     let hint = "add it to the project's sourceRepos, or use a Secret of the Application's own: git:secret:<name>";
     Err(trouble(Problem::error("credential-forbidden", text).hint(hint)))
+}
+
+/// The `sourceRepos` of a project; `None` if it cannot be read. One that does not exist allows nothing, but `default`,
+/// which Argo CD makes itself and which allows all.
+async fn source_repos(world: &World, name: &str) -> Option<Vec<serde_json::Value>> {
+    let namespace = &world.settings.argocd_namespace;
+    let of = |object: &serde_json::Value| object["spec"]["sourceRepos"].as_array().cloned().unwrap_or_default();
+    let known =
+        world.projects.read().unwrap_or_else(|e| e.into_inner()).get(&(namespace.clone(), name.to_owned())).cloned();
+    if let Some(project) = known {
+        return Some(of(&project.object));
+    }
+    // Commands follow no projects, and a round may come before their first list.
+    let cluster = world.cluster.as_ref()?;
+    match cluster.one_project(namespace, name).await {
+        Ok(Some(project)) => Some(of(&project.object)),
+        Ok(None) if matches!(name, "" | "default") => None,
+        Ok(None) => Some(Vec::new()),
+        Err(error) => {
+            let problem = Problem::warning("kubernetes-forbidden", format!("AppProject {namespace}/{name}: {error}"))
+                .hint("until it can be read, its sourceRepos restrict no git-repository");
+            world.board.problems("project rules", vec![problem]);
+            None
+        }
+    }
 }
 
 /// `*` stands for any text.

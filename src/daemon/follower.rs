@@ -98,6 +98,10 @@ impl Follower {
         let Some(store) = self.world.store.as_ref().filter(|_| !events.is_empty()) else { return };
         for event in &events {
             tracing::info!(application = %event.app, image_name = event.image, image_tag = event.new, "{}", event.kind.word());
+            if let Some(earlier) = event.earlier.as_ref().filter(|_| event.kind == Kind::Healthy) {
+                let took = event.at.duration_since(earlier.at);
+                self.world.metrics.healthy_after(took.try_into().unwrap_or_default());
+            }
         }
         if let Err(error) = store.append(events).await {
             tracing::warn!("events are not kept: {error}");
@@ -132,7 +136,7 @@ pub fn encode(event: &Event) -> String {
         "id": event.id, "kind": event.kind.word(), "at": event.at.to_string(), "namespace": event.app.namespace,
         "name": event.app.name, "uid": event.app_uid, "project": event.project, "change": event.change,
         "alias": event.alias, "image": event.image, "old": event.old, "new": event.new, "reason": event.reason,
-        "message": event.message, "count": event.count,
+        "message": event.message, "count": event.count, "apps": event.apps,
     })
     .to_string()
 }
@@ -157,6 +161,17 @@ pub fn decode(text: &str) -> Option<Event> {
         message: text("message"),
         place: None,
         count: json["count"].as_u64().unwrap_or(1) as u32,
+        apps: json["apps"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .filter_map(|name| name.as_str())
+            .map(str::to_owned)
+            .collect(),
         earlier: None,
+        strategy: String::new(),
+        first_seen: None,
+        revision: String::new(),
+        beside: Vec::new(),
     })
 }

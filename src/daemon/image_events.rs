@@ -183,6 +183,11 @@ mod tests {
             place: None,
             count: 1,
             earlier: None,
+            apps: Vec::new(),
+            strategy: String::new(),
+            first_seen: None,
+            revision: String::new(),
+            beside: Vec::new(),
         }
     }
 

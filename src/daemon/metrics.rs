@@ -15,6 +15,7 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
 use super::status::{Status, Waiting};
+use crate::adapters::registry::Observed;
 use crate::core::problem::Severity;
 
 /// States of an outbox row.
@@ -64,6 +65,16 @@ struct PatchResult {
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct Reason {
+    reason: String,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct GitRemote {
+    remote: String,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct GitOperation {
     operation: String,
     remote: String,
@@ -90,9 +101,16 @@ pub struct Metrics {
     images_watched: Gauge,
     registry_requests: Family<RegistryHost, Counter>,
     registry_failures: Family<RegistryHost, Counter>,
+    registry_seconds: Family<RegistryHost, Histogram>,
+    registry_throttled: Family<RegistryHost, Counter>,
+    registry_budget: Family<RegistryHost, Gauge>,
     git_seconds: Family<GitOperation, Histogram>,
-    push_retries: Counter,
+    push_retries: Family<GitRemote, Counter>,
+    git_queue: Family<GitRemote, Gauge>,
     tag_to_commit: Histogram,
+    commit_to_healthy: Histogram,
+    held: Family<Reason, Gauge>,
+    behind: Family<Vec<(String, String)>, Gauge>,
     rounds: Counter<u64, AtomicU64>,
 }
 
@@ -126,9 +144,16 @@ impl Default for Metrics {
             images_watched: Gauge::default(),
             registry_requests: Family::default(),
             registry_failures: Family::default(),
+            registry_seconds: Family::new_with_constructor(short_times),
+            registry_throttled: Family::default(),
+            registry_budget: Family::default(),
             git_seconds: Family::new_with_constructor(short_times),
-            push_retries: Counter::default(),
+            push_retries: Family::default(),
+            git_queue: Family::default(),
             tag_to_commit: long_times(),
+            commit_to_healthy: long_times(),
+            held: Family::default(),
+            behind: Family::default(),
             rounds: Counter::default(),
         };
         metrics.register();
@@ -168,11 +193,21 @@ impl Metrics {
         r.register("argocd_image_updater_images_errors", "Failed or refused changes", self.image_errors.clone());
         r.register("argocd_image_updater_registry_requests", "Requests", self.registry_requests.clone());
         r.register("argocd_image_updater_registry_requests_failed", "Failures", self.registry_failures.clone());
+        let help = "Requests to a registry, tokens included";
+        r.register("lynceus_registry_request_seconds", help, self.registry_seconds.clone());
+        r.register("lynceus_registry_throttled", "Answers 429 and 503", self.registry_throttled.clone());
+        let help = "Requests left, as the registry said";
+        r.register("lynceus_registry_budget_remaining", help, self.registry_budget.clone());
         r.register("lynceus_images", "Images by state", self.images.clone());
         r.register("lynceus_problems", "Open problems by kind", self.problems.clone());
         r.register("lynceus_git_operation_seconds", "Git operations", self.git_seconds.clone());
         r.register("lynceus_git_push_retries", "Pushes repeated because the branch moved", self.push_retries.clone());
+        r.register("lynceus_git_queue_depth", "Applications' changes waiting to be pushed", self.git_queue.clone());
         r.register("lynceus_tag_to_commit_seconds", "From found to committed", self.tag_to_commit.clone());
+        r.register("lynceus_commit_to_healthy_seconds", "From committed to healthy", self.commit_to_healthy.clone());
+        r.register("lynceus_held", "Candidates kept back, by reason", self.held.clone());
+        let help = "Tags that rank above the ones in use, of all images";
+        r.register("lynceus_image_versions_behind", help, self.behind.clone());
         r.register("lynceus_rounds", "Finished rounds", self.rounds.clone());
     }
 
@@ -241,8 +276,18 @@ impl Metrics {
     }
 
     /// A push is repeated because the branch moved.
-    pub fn push_repeated(&self) {
-        self.push_retries.inc();
+    pub fn push_repeated(&self, remote: &str) {
+        self.push_retries.get_or_create(&GitRemote { remote: remote.to_owned() }).inc();
+    }
+
+    /// So many changes of Applications wait to be pushed to a remote.
+    pub fn queued(&self, remote: &str, changes: usize) {
+        self.git_queue.get_or_create(&GitRemote { remote: remote.to_owned() }).set(changes as i64);
+    }
+
+    /// From a commit to the Application being healthy with it.
+    pub fn healthy_after(&self, took: Duration) {
+        self.commit_to_healthy.observe(took.as_secs_f64());
     }
 
     /// From the first sight of a candidate to its commit.
@@ -255,15 +300,29 @@ impl Metrics {
         self.rounds.inc();
     }
 
-    /// Requests to a registry since the start.
-    pub fn registry_totals(&self, host: &str, requests: u64) {
-        let counter = self.registry_requests.get_or_create_owned(&RegistryHost { registry: host.to_owned() });
-        counter.inc_by(requests.saturating_sub(counter.get()));
+    /// One request to a registry.
+    pub fn registry_request(&self, request: &Observed<'_>) {
+        let host = RegistryHost { registry: request.registry.to_owned() };
+        self.registry_requests.get_or_create(&host).inc();
+        self.registry_seconds.get_or_create(&host).observe(request.took.as_secs_f64());
+        // Both series exist from the first request on, so that a first failure is seen as an increase.
+        self.registry_failures.get_or_create(&host).inc_by(u64::from(!request.answered));
+        self.registry_throttled.get_or_create(&host).inc_by(u64::from(request.throttled));
     }
 
-    /// One request to a registry that was not answered as it should be.
-    pub fn registry_failed(&self, host: &str) {
-        self.registry_failures.get_or_create(&RegistryHost { registry: host.to_owned() }).inc();
+    /// What registries said of the requests left; of several entries of one host, the smallest.
+    pub fn registry_budgets(&self, budgets: impl Iterator<Item = (String, Option<u64>)>) {
+        let mut least: BTreeMap<String, u64> = BTreeMap::new();
+        for (host, remaining) in budgets {
+            let Some(remaining) = remaining else { continue };
+            least.entry(host).and_modify(|least| *least = (*least).min(remaining)).or_insert(remaining);
+        }
+        self.registry_budget.clear();
+        for (registry, remaining) in least {
+            self.registry_budget
+                .get_or_create(&RegistryHost { registry })
+                .set(remaining.try_into().unwrap_or(i64::MAX));
+        }
     }
 
     /// The text of the endpoint, after taking the gauges from the status. `namespace` is that of the configuration.
@@ -273,6 +332,15 @@ impl Metrics {
         self.images.clear();
         for (state, number) in &status.images_by_state {
             self.images.get_or_create(&State { state: (*state).to_owned() }).set(*number as i64);
+        }
+        self.held.clear();
+        for (reason, number) in &status.held_by_reason {
+            self.held.get_or_create(&Reason { reason: (*reason).to_owned() }).set(*number as i64);
+        }
+        self.behind.clear();
+        for (application, tags) in &status.versions_behind {
+            let labels = Some(("application".to_owned(), application.clone())).filter(|(_, name)| !name.is_empty());
+            self.behind.get_or_create(&labels.into_iter().collect()).set(*tags as i64);
         }
         self.outbox_gauges(status);
         self.config_problems.clear();

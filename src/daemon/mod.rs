@@ -29,15 +29,21 @@ pub mod follower;
 pub mod foreign;
 mod gone;
 mod image_events;
+mod labels;
+pub mod leader;
 pub mod metrics;
 pub mod notifier;
 pub mod offline;
 mod overview;
-pub mod patcher;
+pub mod parents;
+mod patcher;
 pub mod poller;
+pub mod registries;
 pub mod round;
 pub mod rules;
+mod sharing;
 pub mod status;
+mod telling;
 pub mod trust;
 pub mod undefined;
 pub mod updater;
@@ -72,6 +78,7 @@ pub struct Handle {
     world: World,
     applications: Applications,
     commands: mpsc::UnboundedSender<Command>,
+    election: Option<Arc<leader::Election>>,
 }
 
 impl Handle {
@@ -89,15 +96,22 @@ impl Handle {
         if let Some(store) = &self.world.store {
             self.world.metrics.store_errors(store.tally().errors);
         }
-        for endpoint in self.world.registries.endpoints() {
-            self.world.metrics.registry_totals(&endpoint.host(), endpoint.requests().total());
-        }
+        let endpoints = self.world.registries.endpoints();
+        let budgets = endpoints.iter().map(|endpoint| (endpoint.host(), endpoint.budget_remaining()));
+        self.world.metrics.registry_budgets(budgets);
         self.world.metrics.text(&self.status(), &self.world.settings.argocd_namespace)
     }
 
     /// Asks for something; a daemon that is ending may leave it undone.
     pub fn command(&self, command: Command) {
         let _ = self.commands.send(command);
+    }
+
+    /// Lets another replica write images at once. Only after all tasks have ended.
+    pub async fn release(&self) {
+        if let Some(election) = &self.election {
+            election.release().await;
+        }
     }
 
     /// The Applications as last seen.
@@ -119,10 +133,24 @@ pub async fn start(
     if documents.is_some() {
         image_events::begin(&store).await?;
     }
-    let applications = Applications::default();
+    let applications = world.applications.clone();
     let (commands, command_receiver) = mpsc::unbounded_channel();
-    let handle = Handle { world: world.clone(), applications: applications.clone(), commands };
+    let election = election(&world, &store).await?;
+    let handle = Handle {
+        world: world.clone(),
+        applications: applications.clone(),
+        commands: commands.clone(),
+        election: election.clone(),
+    };
     let mut tasks = Tasks { set: JoinSet::new(), stop: stop.clone() };
+    if let Some(election) = election {
+        tasks.spawn("leader election", election.run(stop.clone()));
+    }
+    let (gate, ending) = (world.gate.clone(), stop.clone());
+    tasks.spawn("gate", async move {
+        ending.cancelled().await;
+        gate.close();
+    });
     let mut listeners = Vec::new();
     let clock = delivery::Clock::start(Timestamp::now());
     let (project_news, changed_projects) = mpsc::unbounded_channel();
@@ -131,6 +159,7 @@ pub async fn start(
         listeners.push(sender);
         let updater = updater::Updater::new(world.clone(), applications.clone());
         tasks.spawn("update", updater.run(seen, command_receiver, stop.clone()));
+        tasks.spawn("registries", registries::follow(world.clone(), commands, stop.clone()));
         if world.cluster.is_some() && !world.offline() {
             let (world, stop) = (world.clone(), stop.clone());
             tasks.spawn("image updaters", async move { world.follow_updaters(false, stop).await });
@@ -167,7 +196,8 @@ pub async fn start(
     world.board.ready("store");
     let (board, metrics) = (world.board.clone(), world.metrics.clone());
     tasks.spawn("observe", watcher::run(events, applications, listeners, board, metrics, stop.clone()));
-    let overview = overview::Overview { store: store.clone(), board: world.board.clone(), clock };
+    let (board, tally) = (world.board.clone(), world.tally.clone());
+    let overview = overview::Overview { store: store.clone(), board, clock, tally };
     tasks.spawn("overview", overview.run(stop.clone()));
     let api = world.cluster.clone().filter(|_| world.settings.notifications && !world.offline());
     let trust = trust::Follower {
@@ -180,6 +210,20 @@ pub async fn start(
     };
     tasks.spawn("trust", trust.run(stop));
     Ok((handle, tasks.set))
+}
+
+/// The election of who writes images, where there may be several replicas of this one.
+async fn election(
+    world: &World,
+    store: &Store,
+) -> Result<Option<Arc<leader::Election>>, crate::adapters::store::Error> {
+    let settings = &world.settings;
+    let wanted = settings.images && settings.leader_election && !settings.dry_run && !world.offline();
+    let Some(cluster) = world.cluster.clone().filter(|_| wanted) else { return Ok(None) };
+    let namespace = settings.leader_election_namespace.clone();
+    let namespace = namespace.unwrap_or_else(|| cluster.own_namespace().to_owned());
+    let election = leader::Election::new(cluster, store, world.gate.clone(), world.board.clone(), namespace);
+    election.await.map(Some)
 }
 
 /// The supervised tasks.

@@ -2,6 +2,7 @@
 //! gives is one durable write; nothing is sent here (notifications.md §9.2).
 
 mod queue;
+mod render;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
@@ -14,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::annotator::{self, Live};
 use super::commits::{CommitSource, NoCommit};
-use super::delivery::{Clock, Rendered, Tally, Unrendered};
+use super::delivery::{Clock, Tally};
 use super::foreign::Foreign;
 use super::gone;
 use super::metrics::Metrics;
@@ -24,10 +25,9 @@ use super::undefined::Undefined;
 use super::watcher::{Applications, Seen};
 use crate::adapters::store::{Plan, Store};
 use crate::core::application::{AppKey, Application};
-use crate::core::notify::catalog::{self, Topic};
 use crate::core::notify::row::Row;
 use crate::core::notify::variables::{Commits, Facts};
-use crate::core::notify::{self, Evaluation, Inherited, identity, image};
+use crate::core::notify::{self, Evaluation, Inherited, identity};
 use crate::core::problem::Problem;
 use crate::core::value::time::Moment;
 use crate::core::value::{Map, MapKind, Value};
@@ -276,6 +276,7 @@ impl Evaluator {
         let created = || app.json()["metadata"]["creationTimestamp"].as_str().and_then(|text| text.parse().ok());
         self.first_start.is_some_and(|start| created().is_some_and(|created: Timestamp| created < start))
     }
+
     fn report(&self, app: &Application, evaluation: &mut Evaluation) {
         let problems = std::mem::take(&mut evaluation.problems);
         // A version that is left alone says nothing about what earlier ones showed.
@@ -317,56 +318,6 @@ impl Evaluator {
         self.live.gone(app);
         self.clocked.lock().unwrap_or_else(PoisonError::into_inner).remove(app);
     }
-
-    /// Renders a row that was planned without its text (TPL-09, HLP-05). A failed look-up gives a placeholder, never a
-    /// lost message.
-    pub async fn render_row(&self, row: &Row, packed: Option<&[u8]>) -> Result<Rendered, Unrendered> {
-        let compiled = self.rules.borrow().clone();
-        let Some(packed) = packed else {
-            return Err(Unrendered::Parked("the Application's version is no longer kept".to_owned()));
-        };
-        let app = Application::unpack(packed).map_err(|p| Unrendered::Parked(p.text))?;
-        let mut object = app.json();
-        // Rows of image events keep the event with the object (IMG-02).
-        let image = object.as_object_mut().and_then(|object| object.remove(image::STORED_AT)).unwrap_or_default();
-        let Some(kind) = compiled.notifications.rules.services.get(&row.service).copied() else {
-            return Err(Unrendered::Parked(format!("there is no service `{}`", row.service)));
-        };
-        let mut commits = Commits::new();
-        let mut problems = Vec::new();
-        loop {
-            let mut facts = self.facts(&app, &compiled, commits.clone(), true);
-            if !image.is_null() {
-                (facts.app, facts.image) = (Value::from_json(&object), Value::from_json(&image));
-            }
-            let name = app.key.to_string();
-            let topic = Topic { trigger: &row.trigger, app: &name };
-            let templates = &compiled.notifications.rules.templates;
-            let rendering =
-                catalog::render(templates, &row.templates, &row.service, kind, &row.recipient, &facts, topic);
-            let wanted: Vec<String> = facts.take_wanted().into_iter().filter(|id| !commits.contains_key(id)).collect();
-            if wanted.is_empty() {
-                let object = app.label();
-                let texts = rendering.problems.into_iter().map(|p| p.in_object(object.clone())).collect();
-                self.board.problems(&format!("notify text {}", app.key), texts);
-                if rendering.fallback {
-                    self.tally.fell_back(&row.service);
-                }
-                if !commits.is_empty() {
-                    self.board.problems(&format!("commits for {}", app.key), problems);
-                }
-                return match rendering.failed {
-                    Some(reason) => Err(Unrendered::Parked(reason)),
-                    None => Ok(Rendered { message: rendering.message, keep: !rendering.secret }),
-                };
-            }
-            for id in wanted {
-                let found = self.commits.look_up(&app, &id).await;
-                problems.extend(found.as_ref().err().map(|failure| commit_problem(&app, failure.text())));
-                commits.insert(id, found.ok());
-            }
-        }
-    }
 }
 
 /// Rows whose id was used for an occurrence that is over mean a new one (OUT-01).
@@ -403,6 +354,33 @@ pub struct Inputs {
     pub selective: bool,
 }
 
+/// Waits for the configuration and the projects; false if the process ends instead. An Application that is first seen
+/// without its project would be told of what the project subscribes to as of news.
+async fn configured(evaluator: &Evaluator, rules: &mut watch::Receiver<Arc<Compiled>>) -> bool {
+    if rules.wait_for(|compiled| compiled.loaded).await.is_err() {
+        return false;
+    }
+    let mut status = evaluator.board.subscribe();
+    status.wait_for(|status| status.ready.contains(PROJECTS_KNOWN)).await.is_ok()
+}
+
+/// What is evaluated again because time has passed: conditions that read the clock (EXP-04); all if keys of removed
+/// triggers are to go (ST-12).
+fn by_the_clock(evaluator: &Evaluator, applications: &Applications, expired: bool) -> Vec<Arc<Application>> {
+    if expired {
+        return applications.all();
+    }
+    let clocked = evaluator.clocked.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    clocked.iter().filter_map(|key| applications.by_key(key)).collect()
+}
+
+async fn sweep_ledgers(evaluator: &Evaluator, applications: &Applications) {
+    let uids = applications.all().iter().map(|app| uid(app)).collect();
+    if let Err(error) = gone::sweep(&evaluator.store, &uids, evaluator.clock.now()).await {
+        tracing::warn!("ledgers of deleted Applications stay: {error}");
+    }
+}
+
 /// Evaluates versions with so many workers: in order for each Application, in parallel across Applications. Nothing is
 /// evaluated before the configuration is known. Ends with the token.
 pub async fn run(
@@ -420,15 +398,8 @@ pub async fn run(
     let mut rules = evaluator.rules.clone();
     tokio::select! {
         _ = stop.cancelled() => return,
-        loaded = rules.wait_for(|compiled| compiled.loaded) => if loaded.is_err() { return },
+        known = configured(&evaluator, &mut rules) => if !known { return },
     }
-    // An Application that is first seen without its project would be told of what the project subscribes to as of news.
-    let mut status = evaluator.board.subscribe();
-    tokio::select! {
-        _ = stop.cancelled() => return,
-        known = status.wait_for(|status| status.ready.contains(PROJECTS_KNOWN)) => if known.is_err() { return },
-    }
-    drop(status);
     let (slow, mut slow_versions) = mpsc::unbounded_channel();
     let queue = Arc::new(Queue::new(evaluator.clone(), applications.clone(), slow));
     let mut tasks = tokio::task::JoinSet::new();
@@ -472,12 +443,7 @@ pub async fn run(
                     complete = true;
                 }
             },
-            _ = sweep.tick(), if complete && !selective => {
-                let uids = applications.all().iter().map(|app| uid(app)).collect();
-                if let Err(error) = gone::sweep(&evaluator.store, &uids, evaluator.clock.now()).await {
-                    tracing::warn!("ledgers of deleted Applications stay: {error}");
-                }
-            }
+            _ = sweep.tick(), if complete && !selective => sweep_ledgers(&evaluator, &applications).await,
             changed = rules.changed() => {
                 if changed.is_err() {
                     break;
@@ -488,14 +454,11 @@ pub async fn run(
             }
             _ = clock.tick() => {
                 evaluator.foreign.report(&evaluator.board);
-                if expires.is_some_and(|at| evaluator.clock.now().as_second() >= at) {
-                    // Keys of removed triggers go (ST-12).
+                let expired = expires.is_some_and(|at| evaluator.clock.now().as_second() >= at);
+                if expired {
                     expires = expiry(&rules.borrow());
-                    applications.all().into_iter().for_each(&pass_on);
-                    continue;
                 }
-                let clocked = evaluator.clocked.lock().unwrap_or_else(PoisonError::into_inner).clone();
-                clocked.iter().filter_map(|key| applications.by_key(key)).for_each(&pass_on);
+                by_the_clock(&evaluator, &applications, expired).into_iter().for_each(&pass_on);
             }
             ended = tasks.join_next() => {
                 if ended.is_some() && !stop.is_cancelled() {

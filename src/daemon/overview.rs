@@ -1,12 +1,13 @@
 //! The outbox in numbers for the faces, what is not accepted, and how the store fares (notifications.md OUT-11, §22.1).
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 
-use super::delivery::Clock;
+use super::delivery::{Clock, Tally};
 use super::status::{Board, Waiting};
 use crate::adapters::store::{Filter, Store};
 use crate::core::notify::row::RowState;
@@ -33,6 +34,7 @@ pub(super) struct Overview {
     pub(super) store: Store,
     pub(super) board: Board,
     pub(super) clock: Clock,
+    pub(super) tally: Arc<Tally>,
 }
 
 impl Overview {
@@ -71,6 +73,7 @@ impl Overview {
         self.board.update(|status| {
             status.outbox = outbox;
             status.waiting = waiting;
+            status.breakers = self.tally.open_breakers();
             status.counted_at = Some(self.clock.now());
         });
     }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use super::committer;
+use super::leader;
 use super::round::{self, Looked};
 use super::world::World;
 use crate::adapters::cluster::Edit;
@@ -34,7 +35,11 @@ pub async fn patch(world: &World, looked: &Looked) -> Result<Vec<Event>, Trouble
                 // What changed it may have been an earlier patch of ours, carried out late.
                 events.extend(settle(world).await?);
                 tokio::time::sleep(std::time::Duration::from_millis(50 + fastrand::u64(0..100 << attempt))).await;
-                let Some(fresh) = decide_again(world, current).await? else { return Ok(events) };
+                let Some(mut fresh) = decide_again(world, current).await? else { return Ok(events) };
+                for change in fresh.survey.parameters.iter_mut().flat_map(|p| &mut p.changes) {
+                    let earlier = looked.survey.parameters.iter().flat_map(|p| &p.changes);
+                    change.first_seen = { earlier }.find(|known| known.new == change.new).and_then(|c| c.first_seen);
+                }
                 again = Some(fresh);
             }
             Err(Failure::Trouble(trouble)) => return Err(trouble),
@@ -59,6 +64,7 @@ async fn once(world: &World, looked: &Looked) -> Result<Vec<Event>, Failure> {
     let mut events = Vec::new();
     let mut version = looked.app.resource_version.clone();
     for parameters in &looked.survey.parameters {
+        world.gate.check().map_err(|why| trouble(leader::CLOSED, why.to_owned()))?;
         let row = row(looked, parameters, &version);
         store.open_push(row.clone()).await.map_err(|e| trouble("internal", e.to_string()))?;
         let steps = parameters.patch.operations.as_array().cloned().unwrap_or_default();
@@ -105,7 +111,11 @@ fn row(looked: &Looked, parameters: &Parameters, version: &str) -> PushRow {
         .iter()
         .map(|change| {
             let place = Place { method: "argocd".to_owned(), diff: diff.clone(), ..Place::default() };
-            report::committed(&looked.app, change, place, at)
+            let mut event = report::committed(&looked.app, change, &parameters.changes, place, at);
+            // A value that is written once more, after somebody took it back, is a change of its own.
+            let patched = format!("{version}#{}", event.alias);
+            event.id = Event::id_of(&event.app_uid, &event.image, event.kind, &event.old, &event.new, &patched);
+            event
         })
         .collect();
     let values: Vec<String> = parameters.changes.iter().map(|change| change.new_text()).collect();

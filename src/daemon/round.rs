@@ -3,11 +3,14 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
+use std::time::Instant;
 
 use futures::{FutureExt, StreamExt};
 
-use super::credentials;
-use super::poller::{self, Answer, Ask, Extent};
+use super::credentials::{self, SecretsOnce};
+use super::labels;
+use super::parents;
+use super::poller::{self, Answer, Ask, Extent, Turn};
 use super::world::World;
 use crate::adapters::git::Remote;
 use crate::config::annotations;
@@ -15,9 +18,14 @@ use crate::core::application::Application;
 use crate::core::application::source::normalise_repo_url;
 use crate::core::image::ImageRef;
 use crate::core::problem::Problem;
-use crate::core::update::plan::Plan;
+use crate::core::update::parent::Parent;
+use crate::core::update::plan::{Plan, Unit};
 use crate::core::update::survey::{Inputs, RemoteView, Remotes, SharedTree, Survey, Trouble, Want, survey};
 use crate::core::update::{AppSettings, Method};
+
+mod after;
+
+use after::{collide, hold_back};
 
 /// Remotes asked at the same time.
 const AT_ONCE: usize = 8;
@@ -59,35 +67,51 @@ pub struct Round {
 /// A remote as one credential sees it.
 type RemoteKey = (String, String);
 
-/// Looks at these Applications once.
+/// Looks at these Applications once, in a round of their own.
 pub async fn look(world: &World, apps: &[Arc<Application>]) -> Round {
-    look_at(world, apps, Extent::Essential).await
+    look_in(world, apps, &Turn::default()).await
 }
 
 /// The same, with a verdict about every tag; for faces, because it holds every name of every listing.
 pub async fn explain(world: &World, apps: &[Arc<Application>]) -> Round {
-    look_at(world, apps, Extent::Everything).await
+    look_in(world, apps, &Turn { extent: Extent::Everything, ..Turn::default() }).await
 }
 
-async fn look_at(world: &World, apps: &[Arc<Application>], extent: Extent) -> Round {
+/// Looks at these Applications in one of several remotes' rounds.
+pub async fn look_in(world: &World, apps: &[Arc<Application>], turn: &Turn) -> Round {
+    let secrets = SecretsOnce::default();
     // One Secret is read once a round, however many Applications and images name it.
-    let world = &World { secrets: world.secrets.remembering(), ..world.clone() };
+    let remembering = World { secrets: world.secrets.remembering(), ..world.clone() };
     let mut round = Round::default();
     let mut governed = Vec::new();
-    for app in apps {
-        let (settings, problems) = annotations::settings(app);
+    // Whoever asks: only what this half governs is looked at (TEN-1).
+    for app in apps.iter().filter(|app| world.governs(&app.key)) {
+        let (settings, problems) = annotations::settings_with(app, &world.settings.defaults);
         if !problems.is_empty() {
             round.problems.insert(app.key.to_string(), problems);
         }
         governed.extend(settings.map(|settings| (app.clone(), settings)));
     }
-    let (answers, remotes) = tokio::join!(ask_registries(world, &governed, extent), ask_remotes(world, &governed));
+    let (answers, remotes, parents) = tokio::join!(
+        ask_registries(world, &secrets, turn, &governed),
+        ask_remotes(&remembering, &governed),
+        parents::find(world, &governed)
+    );
+    let holds = parents::put_back(world, &governed, &parents).await;
     let Asked { by_app, by_key } = remotes;
     let mut inputs: Vec<Input> = governed
         .into_iter()
         .zip(answers)
         .zip(by_app)
-        .map(|(((app, settings), candidates), remotes)| Input { app, settings, candidates, remotes })
+        .zip(parents.into_iter().zip(holds))
+        .map(|((((app, settings), candidates), remotes), (parent, holds))| Input {
+            app,
+            settings,
+            candidates,
+            remotes,
+            parent,
+            holds,
+        })
         .collect();
     let mut views = Views { by_key };
     let mut surveys: Vec<Option<Survey>> = inputs.iter().map(|_| None).collect();
@@ -97,16 +121,26 @@ async fn look_at(world: &World, apps: &[Arc<Application>], extent: Extent) -> Ro
             break;
         }
         if pass > 0 {
-            complete(world, &mut inputs, &mut views, &surveys, &open).await;
+            complete(world, &secrets, &mut inputs, &mut views, &surveys, &open).await;
         }
         for (index, done) in survey_all(world, &inputs, &views, open).await {
             surveys[index] = Some(done);
         }
     }
+    hold_back(world, &mut inputs, &views, &mut surveys).await;
+    if world.commit_template().is_some_and(|template| template.reads("Labels")) {
+        let found = labels::look_up(world, &secrets, &inputs, &surveys).await;
+        let without = found.withhold(&mut inputs, &surveys);
+        for (index, done) in survey_all(world, &inputs, &views, without).await {
+            surveys[index] = Some(done);
+        }
+        found.give(&inputs, &mut surveys);
+    }
+    collide(world, &inputs, &mut surveys);
     let mut places = HashMap::new();
     for (input, survey) in inputs.into_iter().zip(surveys) {
         let Some(survey) = survey else { continue };
-        round.plan(&survey, &input, &views, &mut places);
+        round.plan(&survey, &input, &views, &mut places, world.settings.refuse_digest_only);
         if !survey.problems.is_empty() {
             round.problems.entry(input.app.key.to_string()).or_default().extend(survey.problems.clone());
         }
@@ -124,12 +158,16 @@ async fn look_at(world: &World, apps: &[Arc<Application>], extent: Extent) -> Ro
 
 /// What one Application's survey is made from.
 #[derive(Clone)]
-struct Input {
-    app: Arc<Application>,
-    settings: AppSettings,
-    candidates: Vec<Answer>,
+pub(super) struct Input {
+    pub(super) app: Arc<Application>,
+    pub(super) settings: AppSettings,
+    pub(super) candidates: Vec<Answer>,
     /// By normalised URL: which remote, or why none.
     remotes: BTreeMap<String, Result<RemoteKey, Trouble>>,
+    /// Who manages the Application (ARG-8).
+    parent: Option<Parent>,
+    /// What that parent put back, and what it may have again.
+    holds: parents::Holds,
 }
 
 fn is_open(survey: &Option<Survey>) -> bool {
@@ -140,8 +178,12 @@ fn is_open(survey: &Option<Survey>) -> bool {
 type Places = HashMap<(RemoteKey, String, String), usize>;
 
 impl Round {
-    fn plan(&mut self, survey: &Survey, input: &Input, views: &Views, places: &mut Places) {
+    fn plan(&mut self, survey: &Survey, input: &Input, views: &Views, places: &mut Places, refuse_digest_only: bool) {
         for routed in &survey.units {
+            if let Some(problem) = digest_only(&routed.unit).filter(|_| refuse_digest_only) {
+                self.problems.entry(input.app.key.to_string()).or_default().push(problem.in_object(input.app.label()));
+                continue;
+            }
             let Some(Ok(key)) = input.remotes.get(&normalise_repo_url(&routed.repo_url)) else { continue };
             let Some((remote, _)) = views.by_key.get(key) else { continue };
             let place = (key.clone(), routed.branch.clone(), routed.base.clone());
@@ -160,14 +202,26 @@ impl Round {
     }
 }
 
+/// A digest without tag among what would be written (REF-9).
+fn digest_only(unit: &Unit) -> Option<Problem> {
+    let edit = unit.edits.iter().find(|edit| edit.value.is_digest_only())?;
+    let text = format!("{} has a digest and no tag; nothing is written beside it", edit.value.full_reference());
+    Some(
+        Problem::error("digest-without-tag", text).hint("give it a tag, or start with --compat-digest-only-tag=latest"),
+    )
+}
+
 /// All images of all Applications, asked together.
 async fn ask_registries(
     world: &World,
+    secrets: &SecretsOnce,
+    turn: &Turn,
     governed: &[(Arc<Application>, AppSettings)],
-    extent: Extent,
 ) -> Vec<Vec<Answer>> {
     let mut asks = Vec::new();
+    let mut asked_for: Vec<(&Application, Option<&str>)> = Vec::new();
     let mut places: Vec<Vec<Result<usize, Trouble>>> = Vec::new();
+    // One credential serves the round, however many images use it.
     let mut known = BTreeMap::new();
     for (app, settings) in governed {
         let mut own = Vec::new();
@@ -176,9 +230,10 @@ async fn ask_registries(
                 own.push(Err(Trouble { kind: problem.code, text: problem.to_string() }));
                 continue;
             }
-            let key = (app.key.namespace.clone(), tracked.pull_secret.clone(), tracked.repository());
+            let form = tracked.pull_secret.as_deref();
+            let key = (app.key.namespace.clone(), form, tracked.repository());
             if !known.contains_key(&key) {
-                let found = credentials::for_registry(world, app, &tracked.image, tracked.pull_secret.as_deref()).await;
+                let found = credentials::for_registry(world, secrets, app, &tracked.image, form).await;
                 known.insert(key.clone(), found);
             }
             own.push(match &known[&key] {
@@ -186,6 +241,7 @@ async fn ask_registries(
                     let in_use = in_use(app, &tracked.image);
                     let (image, selection) = (tracked.image.clone(), tracked.selection.clone());
                     asks.push(Ask { image, selection, credential: credential.clone(), in_use });
+                    asked_for.push((app, form));
                     Ok(asks.len() - 1)
                 }
                 Err(trouble) => Err(trouble.clone()),
@@ -193,9 +249,40 @@ async fn ask_registries(
         }
         places.push(own);
     }
-    let answers = poller::ask(world, &asks, extent).await;
+    let mut answers = poller::ask(world, turn, &asks).await;
+    ask_with_new_credentials(world, turn, &asks, &asked_for, &mut answers).await;
     let take = |place: Result<usize, Trouble>| place.and_then(|index| answers[index].clone());
     places.into_iter().map(|own| own.into_iter().map(take).collect()).collect()
+}
+
+/// Where access was denied, the credential is read anew; if it has changed meanwhile, the question is asked once more
+/// (REG-13). The same one would be denied again: a token of it was renewed already.
+async fn ask_with_new_credentials(
+    world: &World,
+    turn: &Turn,
+    asks: &[Ask],
+    asked_for: &[(&Application, Option<&str>)],
+    answers: &mut [Answer],
+) {
+    let secrets = SecretsOnce::default();
+    let (mut again, mut places) = (Vec::new(), Vec::new());
+    for (index, ask) in asks.iter().enumerate() {
+        let denied = answers[index].as_ref().is_err_and(|trouble| trouble.kind == "registry-auth");
+        let Some(used) = ask.credential.as_ref().filter(|_| denied) else { continue };
+        let (app, form) = asked_for[index];
+        let found = credentials::for_registry(world, &secrets, app, &ask.image, form).await;
+        if let Ok(Some(new)) = found
+            && new != *used
+        {
+            again.push(Ask { credential: Some(new), ..ask.clone() });
+            places.push(index);
+        }
+    }
+    if again.is_empty() {
+        return;
+    }
+    let given = poller::ask(world, turn, &again).await;
+    places.into_iter().zip(given).for_each(|(place, answer)| answers[place] = answer);
 }
 
 fn in_use(app: &Application, image: &ImageRef) -> Option<String> {
@@ -286,7 +373,9 @@ fn repositories(app: &Application, settings: &AppSettings) -> Vec<(String, Strin
 
 async fn view(world: &World, remote: &Remote, revisions: &BTreeSet<String>) -> Result<RemoteView, Trouble> {
     let trouble = |e: crate::adapters::git::Error| Trouble { kind: e.kind(), text: e.to_string() };
+    let started = Instant::now();
     let advertised = world.git.advertise(remote).await.map_err(trouble)?;
+    world.metrics.git("advertise", remote.shown(), started.elapsed());
     let mut view = RemoteView {
         default: advertised.default.clone(),
         branches: advertised.branches.keys().cloned().collect(),
@@ -299,7 +388,9 @@ async fn view(world: &World, remote: &Remote, revisions: &BTreeSet<String>) -> R
             continue;
         }
         if let Some(id) = advertised.branches.get(&branch) {
+            let started = Instant::now();
             let tip = world.git.tip(remote, &branch, *id).await.map_err(trouble)?;
+            world.metrics.git("fetch", remote.shown(), started.elapsed());
             view.trees.insert(branch, Arc::new(tip) as SharedTree);
         }
     }
@@ -340,6 +431,8 @@ async fn survey_all(world: &World, inputs: &[Input], views: &Views, which: Vec<u
                 argocd_namespace: &settings.argocd_namespace,
                 offline,
                 allow_downgrade: settings.allow_downgrade,
+                parent: input.parent.as_ref(),
+                reverted: &input.holds.held,
             };
             (index, survey(&inputs))
         };
@@ -352,12 +445,19 @@ async fn survey_all(world: &World, inputs: &[Input], views: &Views, which: Vec<u
 }
 
 /// Looks up what open surveys said is missing.
-async fn complete(world: &World, inputs: &mut [Input], views: &mut Views, surveys: &[Option<Survey>], open: &[usize]) {
+async fn complete(
+    world: &World,
+    secrets: &SecretsOnce,
+    inputs: &mut [Input],
+    views: &mut Views,
+    surveys: &[Option<Survey>],
+    open: &[usize],
+) {
     for index in open {
         let wants = surveys[*index].as_ref().map(|survey| survey.wants.clone()).unwrap_or_default();
         for want in wants {
             match want {
-                Want::Digest(image, tag) => digest(world, &mut inputs[*index], image, &tag).await,
+                Want::Digest(image, tag) => digest(world, secrets, &mut inputs[*index], image, &tag).await,
                 Want::Branch(remote, branch) => {
                     let Some(Ok(key)) = inputs[*index].remotes.get(&remote).cloned() else { continue };
                     load_branch(world, views, &key, &branch).await;
@@ -367,11 +467,12 @@ async fn complete(world: &World, inputs: &mut [Input], views: &mut Views, survey
     }
 }
 
-async fn digest(world: &World, input: &mut Input, image: usize, tag: &str) {
+async fn digest(world: &World, secrets: &SecretsOnce, input: &mut Input, image: usize, tag: &str) {
     let tracked = input.settings.images[image].clone();
     let endpoint = world.registries.endpoint_of(&tracked.image);
     let repository = world.registries.repository_of(&tracked.image);
-    let credential = credentials::for_registry(world, &input.app, &tracked.image, tracked.pull_secret.as_deref()).await;
+    let form = tracked.pull_secret.as_deref();
+    let credential = credentials::for_registry(world, secrets, &input.app, &tracked.image, form).await;
     let found = match &credential {
         Ok(credential) => {
             let asked = world.registries.digest(&endpoint, &repository, tag, credential.as_ref().into()).await;

@@ -34,10 +34,16 @@ pub struct Status {
     pub images: usize,
     /// Images by state (DEC-10).
     pub images_by_state: BTreeMap<&'static str, usize>,
+    /// Candidates kept back, by reason (§22).
+    pub held_by_reason: BTreeMap<&'static str, usize>,
+    /// Tags that rank above those in use: of all images under the empty name, or by Application.
+    pub versions_behind: BTreeMap<String, usize>,
     /// Open problems, by what they are about.
     pub problems: BTreeMap<String, Vec<Problem>>,
     /// Outbox rows by state.
     pub outbox: BTreeMap<String, u64>,
+    /// Services to which nothing is sent for now, as their receiver keeps failing (LAN-05), with the receiver's place.
+    pub breakers: Vec<(String, String)>,
     /// Names of the configured services.
     pub services: BTreeSet<String>,
     /// The outbox by service, for metrics.
@@ -54,6 +60,30 @@ pub struct Status {
     pub stuck: Option<String>,
     /// Rounds finished since start.
     pub rounds: u64,
+    /// When each remote is looked at next.
+    pub next_rounds: Vec<NextRound>,
+    /// The election of who writes images, if there is one.
+    pub leadership: Option<Leadership>,
+}
+
+/// When a remote is looked at next.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NextRound {
+    /// The remote, without credentials; `cluster` for Applications that are patched.
+    pub remote: String,
+    /// The moment.
+    pub at: Timestamp,
+}
+
+/// Who writes images.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Leadership {
+    /// `leader`, `standby`, or `alone` where Leases may not be used.
+    pub role: &'static str,
+    /// The holder, as far as known.
+    pub holder: String,
+    /// Namespace and name of the Lease.
+    pub lease: String,
 }
 
 /// The outbox rows of one service.
@@ -96,11 +126,20 @@ impl Status {
             "images": {"total": self.images, "byState": self.images_by_state},
             "problems": self.problems.values().flatten().map(problem_json).collect::<Vec<_>>(),
             "outbox": self.outbox,
+            "breakers": self.breakers.iter().map(|(service, endpoint)| {
+                json!({"service": service, "endpoint": endpoint})
+            }).collect::<Vec<_>>(),
             "pushes": self.pushes.iter().map(|p| json!({
                 "at": p.at, "remote": p.remote, "branch": p.branch, "commit": p.commit,
                 "applications": p.applications,
             })).collect::<Vec<_>>(),
             "rounds": self.rounds,
+            "nextRounds": self.next_rounds.iter().map(|next| json!({
+                "remote": next.remote, "at": next.at.to_string(),
+            })).collect::<Vec<_>>(),
+            "leader": self.leadership.as_ref().map(|leadership| json!({
+                "role": leadership.role, "holder": leadership.holder, "lease": leadership.lease,
+            })),
             "notReady": self.not_ready(),
             "stuck": self.stuck,
         })

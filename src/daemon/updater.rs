@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
+use jiff::Timestamp;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
@@ -13,7 +14,11 @@ use tokio_util::sync::CancellationToken;
 use super::aftermath::{self, Books};
 use super::command::Command;
 use super::follower::Follower;
+use super::leader::Role;
+use super::poller::{Extent, Turn};
 use super::round;
+use super::sharing::Sharing;
+use super::status::NextRound;
 use super::watcher::{Applications, Seen};
 use super::world::World;
 use crate::config::annotations;
@@ -24,8 +29,14 @@ use crate::core::update::decision;
 /// Changes of Applications are collected this long before their partial round (CYC-5).
 const SETTLE: Duration = Duration::from_millis(500);
 
+/// At the start the Lease is waited for as long as this: a round before it could write nothing and be repeated.
+const LEAD: Duration = Duration::from_secs(2);
+
 /// Rounds of different remotes that run at the same time.
 const AT_ONCE: usize = 8;
+
+/// When a group is due that is looked at once per change of configuration.
+const NEVER: Duration = Duration::from_secs(10 * 365 * 86_400);
 
 /// What a remote's next round is about.
 #[derive(Clone, Debug)]
@@ -41,6 +52,8 @@ enum Event {
     Ended(String),
     /// Which namespaces hold ImageUpdater objects.
     Owners,
+    /// Whether images may be written here.
+    Role(Role),
     Due,
 }
 
@@ -61,6 +74,9 @@ pub struct Updater {
     next: HashMap<String, Instant>,
     /// Partial rounds that wait: the group, which Applications, from when on.
     partial: HashMap<String, (BTreeSet<AppKey>, Instant)>,
+    /// Groups whose next round somebody asked for: no earlier answer of a registry serves it.
+    fresh: BTreeSet<String>,
+    sharing: Sharing,
     running: BTreeSet<String>,
     rounds: JoinSet<String>,
     books: Arc<Books>,
@@ -79,6 +95,8 @@ impl Updater {
             applications,
             next: HashMap::new(),
             partial: HashMap::new(),
+            fresh: BTreeSet::new(),
+            sharing: Sharing::default(),
             running: BTreeSet::new(),
             rounds: JoinSet::new(),
             books,
@@ -101,6 +119,12 @@ impl Updater {
             () = self.world.secrets.known(&self.world.board) => {}
         }
         let mut updaters = self.world.updaters.subscribe();
+        let mut role = self.world.gate.role();
+        tokio::select! {
+            _ = stop.cancelled() => return,
+            _ = tokio::time::timeout(LEAD, role.wait_for(|role| *role != Role::Standby)) => {}
+        }
+        role.borrow_and_update();
         loop {
             if self.running.is_empty() {
                 progress.idle();
@@ -109,6 +133,10 @@ impl Updater {
             let event = tokio::select! {
                 _ = stop.cancelled() => break,
                 changed = updaters.changed() => match changed { Ok(()) => Event::Owners, Err(_) => break },
+                changed = role.changed() => match changed {
+                    Ok(()) => Event::Role(*role.borrow_and_update()),
+                    Err(_) => break,
+                },
                 seen = seen.recv() => match seen { Some(seen) => Event::Seen(seen), None => break },
                 command = commands.recv() => match command { Some(command) => Event::Command(command), None => break },
                 Some(ended) = self.rounds.join_next(), if !self.rounds.is_empty() => match ended {
@@ -125,10 +153,13 @@ impl Updater {
                 Event::Seen(Seen::Version(app)) => self.version(app).await,
                 Event::Seen(Seen::Gone(key)) => self.gone(&key),
                 Event::Seen(Seen::Complete) => self.completed(),
-                Event::Command(Command::Refresh(key)) => self.look_at(key, Duration::ZERO),
+                Event::Command(Command::Refresh(key)) => self.asked_for(key),
                 Event::Command(Command::RefreshAll) => self.all_due(),
                 Event::Ended(group) => self.ended(&group),
                 Event::Owners => self.owners_changed(),
+                Event::Role(Role::Standby) => {}
+                // What was found meanwhile is written now.
+                Event::Role(Role::Leader | Role::Alone) => self.all_due(),
                 Event::Due => {}
             }
             self.start_due();
@@ -154,10 +185,15 @@ impl Updater {
             return;
         }
         self.known.insert(app.key.clone(), Known { print, version, group: group_of(&app) });
-        let Some(group) = self.group(&app) else {
+        let group = self.group(&app);
+        self.sharing.set(&app, group.as_deref());
+        let Some(group) = group else {
             // Settings that cannot be used are shown, though nothing is looked at (ANN-5).
             let own = self.world.governs(&app.key);
-            self.books.forget(&app.key, if own { annotations::settings(&app).1 } else { Vec::new() });
+            self.books.forget(
+                &app.key,
+                if own { annotations::settings_with(&app, &self.world.settings.defaults).1 } else { Vec::new() },
+            );
             return;
         };
         self.next.entry(group).or_insert_with(Instant::now);
@@ -180,6 +216,7 @@ impl Updater {
 
     fn gone(&mut self, key: &AppKey) {
         self.known.remove(key);
+        self.sharing.forget(key);
         self.books.forget(key, Vec::new());
         let alive: BTreeSet<String> = self.applications.all().iter().filter_map(|app| self.group(app)).collect();
         self.next.retain(|group, _| alive.contains(group));
@@ -197,7 +234,9 @@ impl Updater {
     fn owners_changed(&mut self) {
         self.next.clear();
         for app in self.applications.all() {
-            match self.group(&app) {
+            let group = self.group(&app);
+            self.sharing.set(&app, group.as_deref());
+            match group {
                 Some(group) => {
                     self.next.entry(group).or_insert_with(Instant::now);
                 }
@@ -207,7 +246,13 @@ impl Updater {
     }
 
     fn all_due(&mut self) {
+        self.fresh.extend(self.next.keys().cloned());
         self.next.values_mut().for_each(|at| *at = Instant::now());
+    }
+
+    fn asked_for(&mut self, key: AppKey) {
+        self.fresh.extend(self.applications.by_key(&key).and_then(|app| self.group(&app)));
+        self.look_at(key, Duration::ZERO);
     }
 
     fn look_at(&mut self, key: AppKey, after: Duration) {
@@ -261,9 +306,20 @@ impl Updater {
             }
             // Looked at once per change of configuration.
             _ => {
-                self.next.insert(group.to_owned(), now + Duration::from_secs(10 * 365 * 86_400));
+                self.next.insert(group.to_owned(), now + NEVER);
             }
         }
+    }
+
+    /// The status tells moments of the wall clock; what is due is decided by the monotonic one (CYC-4).
+    fn show_next(&self) {
+        let (now, clock) = (Instant::now(), Timestamp::now());
+        let at = |at: &Instant| clock.saturating_add(at.saturating_duration_since(now)).unwrap_or(Timestamp::MAX);
+        let soon = self.next.iter().filter(|(_, at)| **at < now + NEVER / 2);
+        let mut next: Vec<NextRound> =
+            soon.map(|(group, due)| NextRound { remote: without_user(group), at: at(due) }).collect();
+        next.sort_by(|a, b| (a.at, &a.remote).cmp(&(b.at, &b.remote)));
+        self.world.board.update(|status| status.next_rounds = next);
     }
 
     fn start(&mut self, group: String, scope: &Scope) {
@@ -277,14 +333,30 @@ impl Updater {
         if apps.is_empty() {
             return;
         }
+        self.show_next();
         self.running.insert(group.clone());
+        let fresh = self.fresh.remove(&group);
+        let turn = Turn {
+            group: group.clone(),
+            shared: Arc::new(self.sharing.shared(&group)),
+            fresh,
+            extent: Extent::Essential,
+        };
         let (world, books) = (self.world.clone(), self.books.clone());
         self.rounds.spawn(async move {
-            let round = round::look(&world, &apps).await;
+            let round = round::look_in(&world, &apps, &turn).await;
             aftermath::settle(&world, &books, round).await;
             group
         });
     }
+}
+
+/// A remote as it is shown.
+fn without_user(remote: &str) -> String {
+    let Some((scheme, rest)) = remote.split_once("://") else { return remote.to_owned() };
+    let host = rest.split('/').next().unwrap_or_default();
+    let path = &rest[host.len()..];
+    format!("{scheme}://{}{path}", host.rsplit_once('@').map_or(host, |(_, host)| host))
 }
 
 /// Which rounds an Application belongs to: the remote it writes to; all that are patched share one. `None` if its

@@ -3,15 +3,19 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::{Arc, Mutex, RwLock};
+use std::time::Instant;
 
 use futures::StreamExt;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::delivery::Tally;
+use super::leader::Gate;
 use super::metrics::Metrics;
 use super::notifier::Projects;
+use super::poller::memory::Polls;
 use super::status::Board;
+use super::watcher::Applications;
 use crate::adapters::cluster::{Cluster, DocumentEvent, Namespaces, SecretObject};
 use crate::adapters::git::Git;
 use crate::adapters::http::Http;
@@ -21,6 +25,7 @@ use crate::config::settings::{NativeAnnotations, Settings, Source};
 use crate::core::application::AppKey;
 use crate::core::problem::Problem;
 use crate::core::template::{Functions, Template};
+use crate::core::update::claims::Claim;
 
 /// The Secrets with access to repositories were read, or cannot be.
 const SECRETS_KNOWN: &str = "repository secrets";
@@ -54,9 +59,46 @@ pub struct World {
     pub tally: Arc<Tally>,
     /// The commit message's template, if one is configured and good.
     pub template: Arc<RwLock<Option<Arc<Template>>>>,
+    /// What every Application that was looked at wants where (OWN-6).
+    pub claims: Arc<Mutex<BTreeMap<AppKey, Vec<Claim>>>>,
+    /// The label by which Argo CD marks what an Application manages, and when it was asked for.
+    pub instance_label: Arc<Mutex<Option<(Instant, String)>>>,
+    /// Every Application that is watched; empty for commands that look once.
+    pub applications: Applications,
+    /// What is remembered of polls between rounds.
+    pub polls: Arc<Polls>,
+    /// What an earlier run left, for commands that only explain; nothing is written from it (REG-12).
+    pub past: Option<Store>,
+    /// Whether images may be written now.
+    pub gate: Gate,
 }
 
 impl World {
+    /// A world without cluster, Secrets and store, where nothing has happened yet.
+    pub fn new(settings: Settings, registries: Registries, git: Git, http: Http) -> World {
+        World {
+            settings: Arc::new(settings),
+            registries,
+            git,
+            cluster: None,
+            secrets: Secrets::None,
+            projects: Arc::default(),
+            store: None,
+            metrics: Arc::default(),
+            board: Board::default(),
+            updaters: Arc::new(watch::channel(None).0),
+            http,
+            tally: Arc::default(),
+            template: Arc::default(),
+            polls: Arc::default(),
+            past: None,
+            gate: Gate::default(),
+            claims: Arc::default(),
+            instance_label: Arc::default(),
+            applications: Applications::default(),
+        }
+    }
+
     /// No cluster is the source of Applications: manifests are.
     pub fn offline(&self) -> bool {
         self.settings.source != Source::Cluster
@@ -72,16 +114,13 @@ impl World {
     /// (SRC-2, TEN-1), and annotations count there without an ImageUpdater object (OWN-2, OWN-3).
     pub fn governs(&self, key: &AppKey) -> bool {
         let settings = &self.settings;
+        if !settings.match_names.is_empty() && !settings.match_names.iter().any(|glob| glob.matches(&key.name)) {
+            return false;
+        }
         if self.offline() {
             return settings.native_annotations != NativeAnnotations::False;
         }
-        let watched = match Namespaces::parse(&settings.watch_namespaces, &settings.argocd_namespace) {
-            Ok(Namespaces::All) => true,
-            Ok(Namespaces::Own(own)) => key.namespace == own,
-            Ok(Namespaces::List(names)) => names.contains(&key.namespace),
-            Err(_) => false,
-        };
-        watched
+        self.watches(&key.namespace)
             && match settings.native_annotations {
                 NativeAnnotations::True => true,
                 NativeAnnotations::False => false,
@@ -89,6 +128,17 @@ impl World {
                     self.updaters.borrow().as_ref().is_none_or(|held| !held.contains(&key.namespace))
                 }
             }
+    }
+
+    /// Whether the Applications of a namespace are watched (SRC-2).
+    pub fn watches(&self, namespace: &str) -> bool {
+        let settings = &self.settings;
+        match Namespaces::parse(&settings.watch_namespaces, &settings.argocd_namespace) {
+            Ok(Namespaces::All) => true,
+            Ok(Namespaces::Own(own)) => namespace == own,
+            Ok(Namespaces::List(names)) => names.iter().any(|name| name == namespace),
+            Err(_) => false,
+        }
     }
 
     /// Follows ImageUpdater objects until the token is cancelled; with `once` only until all are known.

@@ -11,6 +11,7 @@ pub use images::digest_of;
 use images::Store;
 use std::collections::VecDeque;
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
@@ -110,6 +111,9 @@ struct State {
     log: Vec<Seen>,
     tokens: Vec<(String, String)>,
     issued: usize,
+    poured: Arc<AtomicU64>,
+    /// Requests being answered now, and the most so far.
+    at_once: (usize, usize),
 }
 
 impl Registry {
@@ -127,6 +131,8 @@ impl Registry {
             log: Vec::new(),
             tokens: Vec::new(),
             issued: 0,
+            poured: Arc::default(),
+            at_once: (0, 0),
         }));
         let app = serve::router(shared.clone(), address);
         let server = tokio::spawn(async move {
@@ -217,6 +223,16 @@ impl Registry {
     /// The requests so far.
     pub fn log(&self) -> Vec<Seen> {
         self.state().log.clone()
+    }
+
+    /// Bytes of scripted bodies that were handed to connections piece by piece ([`Fault::Huge`], [`Fault::Drip`]).
+    pub fn poured(&self) -> u64 {
+        self.state().poured.load(Ordering::Relaxed)
+    }
+
+    /// The most requests that were being answered at the same time.
+    pub fn most_at_once(&self) -> usize {
+        self.state().at_once.1
     }
 
     /// Forgets the requests so far.

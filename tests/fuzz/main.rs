@@ -157,6 +157,45 @@ fn fuzz(name: &str, seeds: Vec<Vec<u8>>, count: usize) {
     }
 }
 
+/// The package for cargo-fuzz is compiled by nobody here: it is another package, with a library in C++. Its files are
+/// compared with what they have to be: an entry for each target, and every crate that the targets use.
+fn cargo_fuzz_has_all() {
+    let read = |path: &str| {
+        let path = format!("{}/{path}", env!("CARGO_MANIFEST_DIR"));
+        std::fs::read_to_string(&path).unwrap_or_else(|e| panic!("{path}: {e}"))
+    };
+    let manifest = read("tests/fuzz/Cargo.toml");
+    let modules: Vec<String> = read("tests/fuzz/targets/mod.rs")
+        .lines()
+        .filter_map(|line| Some(line.strip_prefix("pub mod ")?.strip_suffix(';')?.to_owned()))
+        .collect();
+    let mut sources = read("tests/fuzz/targets/mod.rs");
+    for (name, _) in targets::TARGETS {
+        let module = modules.iter().find(|module| {
+            read(&format!("tests/fuzz/targets/{module}.rs")).contains(&format!("pub fn {name}(input: &[u8])"))
+        });
+        let module = module.unwrap_or_else(|| panic!("{name} is in no module"));
+        let wanted = format!(
+            "//! cargo-fuzz's entry to `{module}::{name}`.\n#![no_main]\n\n#[allow(dead_code)]\n\
+             #[path = \"../targets/mod.rs\"]\nmod targets;\n\n\
+             libfuzzer_sys::fuzz_target!(|input: &[u8]| targets::{module}::{name}(input));\n"
+        );
+        assert_eq!(read(&format!("tests/fuzz/fuzz_targets/{name}.rs")), wanted);
+        let entry = format!("[[bin]]\nname = \"{name}\"\npath = \"fuzz_targets/{name}.rs\"\n");
+        assert!(manifest.contains(&entry), "{entry}");
+    }
+    assert_eq!(manifest.matches("[[bin]]").count(), targets::TARGETS.len());
+    modules.iter().for_each(|module| sources += &read(&format!("tests/fuzz/targets/{module}.rs")));
+    let ours = read("Cargo.toml");
+    let names = ours.lines().filter_map(|line| line.split_once(" = ")).map(|(name, _)| name);
+    for name in names.filter(|name| name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_".contains(&b))) {
+        let used = sources
+            .match_indices(&format!("{}::", name.replace('-', "_")))
+            .any(|(at, _)| !sources[..at].ends_with(|c: char| c.is_alphanumeric() || c == '_' || c == ':'));
+        assert!(!used || manifest.contains(&format!("\n{name} = ")), "tests/fuzz/Cargo.toml lacks {name}");
+    }
+}
+
 macro_rules! fuzzed {
     ($($test:ident: $name:literal, $seeds:expr, $count:literal;)*) => {
         $(
@@ -171,13 +210,9 @@ macro_rules! fuzzed {
             let run = [$($name),*];
             for (name, _) in targets::TARGETS {
                 assert!(run.contains(name), "{name} is not run");
-                let root = env!("CARGO_MANIFEST_DIR");
-                let entry = std::fs::read_to_string(format!("{root}/tests/fuzz/fuzz_targets/{name}.rs")).expect(name);
-                assert!(entry.contains(&format!("::{name}(input)")), "{name}");
-                let manifest = std::fs::read_to_string(format!("{root}/tests/fuzz/Cargo.toml")).expect("a manifest");
-                assert!(manifest.contains(&format!("name = \"{name}\"")), "{name}");
             }
             assert_eq!(run.len(), targets::TARGETS.len());
+            cargo_fuzz_has_all();
         }
     };
 }
@@ -198,6 +233,16 @@ fuzzed! {
     fuzz_tag_selection: "tag_selection", seeds::selections(), 4000;
     fuzz_image_annotations: "image_annotations", seeds::image_annotations(), 3000;
     fuzz_registries: "registries", seeds::registries(), 3000;
+    fuzz_constraint: "constraint", seeds::constraints(), 4000;
     fuzz_writeback: "writeback", seeds::files(), 4500;
+    fuzz_yaml_splice: "yaml_splice", seeds::scalars(), 4000;
+    fuzz_override_file: "override_file", seeds::files_of("overrides"), 3000;
+    fuzz_kustomization: "kustomization", seeds::files_of("kustomization"), 3000;
+    fuzz_commit_template: "commit_template", seeds::commit_templates(), 3000;
+    fuzz_branch_template: "branch_template", seeds::branch_templates(), 4000;
+    fuzz_challenge: "challenge", seeds::challenges(), 6000;
+    fuzz_manifest: "manifest", seeds::manifests(), 6000;
+    fuzz_docker_config: "docker_config", seeds::docker_configs(), 4000;
+    fuzz_credentials: "credentials", seeds::credentials(), 6000;
     fuzz_packets: "packets", seeds::packets(), 4000;
 }

@@ -223,24 +223,193 @@ pub fn registries() -> Vec<Vec<u8>> {
     found
 }
 
+/// The texts before their edits of a fixture of write-backs.
+fn texts_before(file: &str) -> Vec<String> {
+    let text = fixture(&format!("writeback/{file}.txt"));
+    let blocks = text.split("\n=== ").skip(1).map(|block| {
+        let body: String =
+            block.lines().skip(1).filter(|line| !line.starts_with('@')).map(|line| format!("{line}\n")).collect();
+        let body = body.replace("∎\n", "").replace('␍', "\r").replace('␉', "\t").replace('␣', " ");
+        // The old side of each mark.
+        let mut before = String::new();
+        for (i, part) in body.split(['«', '»']).enumerate() {
+            before += if i % 2 == 1 { part.split('|').next().unwrap_or_default() } else { part };
+        }
+        before.replace("ghcr.io/acme/web", "registry.example/web")
+    });
+    blocks.collect()
+}
+
 pub fn files() -> Vec<Vec<u8>> {
     let mut found = Vec::new();
     for (kind, file) in [("", "values"), ("k", "kustomization"), ("oo", "overrides"), ("", "yaml")] {
-        let text = fixture(&format!("writeback/{file}.txt"));
-        for block in text.split("\n=== ").skip(1) {
-            let body: String =
-                block.lines().skip(1).filter(|line| !line.starts_with('@')).map(|line| format!("{line}\n")).collect();
-            let body = body.replace("∎\n", "").replace('␍', "\r").replace('␉', "\t").replace('␣', " ");
-            // The old side of each mark.
-            let mut before = String::new();
-            for (i, part) in body.split(['«', '»']).enumerate() {
-                before += if i % 2 == 1 { part.split('|').next().unwrap_or_default() } else { part };
-            }
-            let before = before.replace("ghcr.io/acme/web", "registry.example/web");
-            found.push(format!("{kind}\0v9.8.7\0{before}").into_bytes());
+        let texts = texts_before(file).into_iter();
+        found.extend(texts.map(|before| format!("{kind}\0v9.8.7\0{before}").into_bytes()));
+    }
+    found
+}
+
+pub fn files_of(file: &str) -> Vec<Vec<u8>> {
+    texts_before(file).into_iter().map(|before| format!("v9.8.7\0{before}").into_bytes()).collect()
+}
+
+/// `image` as a scalar in every form, between what may stand around it.
+pub fn scalars() -> Vec<Vec<u8>> {
+    let forms = [
+        "old:1",
+        "'old:1'",
+        "\"old:1\"",
+        "!!str old:1",
+        "old:1 # keep",
+        "  'it''s'  # keep",
+        "\"a\\tb\"",
+        "''",
+        "\"\"",
+    ];
+    let around = [
+        ("", "\n"),
+        ("# head\na: 1\n", "\nb: [1, {c: d}]\n# foot"),
+        ("---\n", "\n...\n---\nimage: other\n"),
+        ("%YAML 1.2\n---\na:\r\n- b\r\n", "\r\nc: |\n  text\n"),
+        ("\u{feff}é: 日本\n", ""),
+        ("{a: 1, \"image\": other}\n---\n", "\n"),
+    ];
+    let mut found = Vec::new();
+    for form in forms {
+        for (head, tail) in around {
+            found.push(format!("v9.8.7\0{head}image: {form}{tail}").into_bytes());
+        }
+        found.push(format!("v9.8.7\0{{a: 1, image: {form}\n, b: 2}}\n").into_bytes());
+    }
+    found
+}
+
+pub fn constraints() -> Vec<Vec<u8>> {
+    let constraints = fixture("version/constraints.txt");
+    let constraints: Vec<&str> = constraints
+        .lines()
+        .map(|line| line.split('\t').next().unwrap_or_default())
+        .filter(|c| !c.starts_with('#'))
+        .collect();
+    let versions = fixture("version/versions.txt");
+    let versions: Vec<&str> = versions.lines().filter(|line| !line.starts_with('#')).collect();
+    let pairs = constraints.iter().zip(constraints.iter().skip(7)).enumerate();
+    pairs
+        .map(|(i, (one, other))| {
+            let some: Vec<&str> = versions.iter().cycle().skip(i * 7).take(12).copied().collect();
+            format!("{one}\0{other}\0{}", some.join(" ")).into_bytes()
+        })
+        .collect()
+}
+
+pub fn commit_templates() -> Vec<Vec<u8>> {
+    let own = lynceus::core::update::DEFAULT_TEMPLATE;
+    let templates = [
+        own,
+        "{{.AppName}}: {{range .AppChanges}}{{.Image}} {{.OldTag}}-{{.NewTag}}{{index .Labels \"org.opencontainers.image.title\"}}{{end}}",
+        "fix: x\n\nSigned-off-by: a <b@c.example>\nLynceus-Image: - a b -> c\n",
+        "{{range .AppChanges}}{{printf \"%s\\n\\nLynceus-Hold: %s\" .Image .NewTag}}{{end}}\n\n\n",
+        "{{.Nope}}",
+        "{{range .AppChanges}}{{.Labels.x}}{{end}}",
+        " \n",
+        "a\r\n\r\nb: c\r\n",
+        "# comment\n{{- /* x */ -}}\n",
+    ];
+    let mut found = Vec::new();
+    for template in templates {
+        for (old, new, label) in
+            [("1.0", "1.1", "Web"), ("", "1.1", "a\n\nb: c"), ("x\ny", "a -> b", ""), ("é", "\u{7}", "-")]
+        {
+            found.push(format!("{template}\0{old}\0{new}\0{label}").into_bytes());
         }
     }
     found
+}
+
+pub fn branch_templates() -> Vec<Vec<u8>> {
+    let settings = [
+        "main",
+        "main:image-updater{{range .Images}}-{{.Name}}-{{.NewTag}}{{end}}",
+        ":lynceus/{{.AppName}}-{{.TargetKey}}",
+        "main:{{.SHA256}}",
+        "release/1.x:up/{{.AppNamespace}}/{{(index .Images 0).Alias}}{{(index .Images 0).OldTag}}",
+        "main:{{.Nope}}",
+        "main:a..b",
+        "a:b:c",
+        "refs/heads/x.lock",
+        "main:{{printf \"%255s\" .AppName}}",
+        "main:x{{range .Images}}{{.NewTag}}{{end}}",
+    ];
+    let mut found = Vec::new();
+    for setting in settings {
+        for (old, new) in [("1.0", "1.1"), ("", "a..b"), ("x y", ".lock"), ("é", "@{"), ("~", "/"), ("-", "\u{7f}")] {
+            found.push(format!("{setting}\0{old}\0{new}").into_bytes());
+        }
+    }
+    found
+}
+
+pub fn challenges() -> Vec<Vec<u8>> {
+    all(&[
+        "Bearer realm=\"https://auth.example/token\",service=\"registry.example\",scope=\"repository:a/b:pull\"",
+        "Basic realm=\"Registry\"",
+        "Basic realm=\"a, b\", Bearer realm=\"http://127.0.0.1:5000/t?x=1\"",
+        "bearer Realm=https://auth.example/token , Service = x",
+        "Negotiate\0NTLM\0Basic",
+        "Digest realm=\"x\", nonce=\"a\\\"b\", qop=\"auth\"",
+        "Bearer realm=\"/relative\"",
+        "Bearer error=\"invalid_token\"\0Bearer realm=\"https://auth.example\"",
+        "realm=\"https://auth.example\"",
+        "Bearer realm=\"https://user:pw@auth.example/\",service=\"\"",
+        ",,, = =, \"",
+    ])
+}
+
+pub fn manifests() -> Vec<Vec<u8>> {
+    let digest = format!("sha256:{}", "a1".repeat(32));
+    let long = format!("sha512:{}", "b2".repeat(64));
+    [
+        format!(r#"application/vnd.oci.image.manifest.v1+json{NUL}{{"schemaVersion": 2, "config": {{"digest": "{digest}"}}, "layers": []}}"#),
+        format!(r#"{NUL}{{"schemaVersion": 2, "mediaType": "application/vnd.oci.image.index.v1+json", "manifests": [{{"digest": "{digest}", "platform": {{"os": "linux", "architecture": "arm64", "variant": "v8"}}}}, {{"digest": "{long}", "mediaType": "application/vnd.oci.image.index.v1+json"}}]}}"#),
+        format!(r#"application/vnd.docker.distribution.manifest.v1+prettyjws; charset=utf-8{NUL}{{"schemaVersion": 1, "fsLayers": []}}"#),
+        format!(r#"x{NUL}{{"schemaVersion": 2, "manifests": [], "config": null}}"#),
+        format!(r#"text/html{NUL}<html>"#),
+        format!(r#"{NUL}{{"created": "2026-05-01T12:00:00.123456789Z", "os": "linux", "architecture": "amd64", "config": {{"Labels": {{"a": "b", "org.opencontainers.image.revision": "c0ffee"}}}}}}"#),
+        format!(r#"{NUL}{{"created": "never", "config": {{"Labels": null}}, "variant": ""}}"#),
+        format!(r#"{NUL}{{"manifests": [{{"digest": "sha256:short"}}]}}"#),
+        format!(r#"a/b\u0007{NUL}{{"mediaType": "x\ny", "schemaVersion": 2}}"#),
+    ]
+    .map(String::into_bytes)
+    .to_vec()
+}
+
+const NUL: char = '\0';
+
+pub fn docker_configs() -> Vec<Vec<u8>> {
+    all(&[
+        "{\"auths\": {\"registry.example\": {\"auth\": \"cm9ib3Q6cHc=\"}}}\0registry.example\0a/b",
+        "{\"auths\": {\"https://index.docker.io/v1/\": {\"username\": \"u\", \"password\": \"p\"}}}\0docker.io\0library/nginx",
+        "{\"auths\": {\"*.example\": {\"auth\": \"cm9ib3Q6cHcAAA\"}, \"registry.example/a\": {\"auth\": \"Og==\"}}}\0registry.example\0a/b",
+        "{\"auths\": {}, \"credHelpers\": {\"registry.example\": \"ecr-login\"}, \"credsStore\": \"desktop\"}\0registry.example\0a",
+        "{\"auths\": {\"registry.example:5000/a/b/\": {\"identitytoken\": \"x\"}}}\0registry.example:5000\0a/b/c",
+        "{\"auths\": {\"registry.example\": {\"auth\": \"!!\"}, \"x\": null}}\0registry.example\0",
+        "{\"auths\": {\" HTTP://REGISTRY.example/v2/ \": {\"auth\": \"dTpwOnA=\"}}}\0Registry.Example\0a",
+        "[]\0\0",
+    ])
+}
+
+pub fn credentials() -> Vec<Vec<u8>> {
+    all(&[
+        "pullsecret:argocd/pull\0robot:pw",
+        "secret:argocd/reg#creds\0robot:p:w\n",
+        "env:REGISTRY_CREDENTIALS\0:token\r\n",
+        "ext:/scripts/login.sh\0robot:",
+        "registry.example=SECRET:a/b#c\0no colon",
+        "=env:X\0\n",
+        "secret:a/b/c#d#e\0ro\u{7}bot:pw",
+        "envv:X\0robot:pässword",
+        "robot:hunter2\0::",
+    ])
 }
 
 pub fn packets() -> Vec<Vec<u8>> {

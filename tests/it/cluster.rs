@@ -101,7 +101,10 @@ async fn rbac_2_sec_08_the_shipped_role_grants_what_is_used_and_no_more() {
         ("list watch", "", "secrets", None, [true, false, false]),
         ("get", "", "secrets", Some("repo-1"), [true, false, true]),
         ("patch update create delete", "", "secrets", None, [false, false, false]),
-        ("get create update", "coordination.k8s.io", "leases", None, [false, false, false]),
+        ("get update", "coordination.k8s.io", "leases", Some("c21b75f2.argoproj.io"), [true, true, false]),
+        ("create", "coordination.k8s.io", "leases", None, [true, true, false]),
+        ("get list watch update patch delete", "coordination.k8s.io", "leases", None, [false, false, false]),
+        ("patch delete", "coordination.k8s.io", "leases", Some("c21b75f2.argoproj.io"), [false, false, false]),
         ("get list", "", "pods", None, [false, false, false]),
     ] {
         for (place, (cluster, granted)) in [

@@ -148,7 +148,7 @@ async fn describe(
 ) -> Vec<lynceus::adapters::registry::Described> {
     let tags: Vec<String> = tags.iter().map(|tag| (*tag).to_owned()).collect();
     let platforms = [Platform::parse(AMD).expect("a platform"), Platform::parse(ARM).expect("a platform")];
-    let question = Question { tags: &tags, detail, platforms: &platforms, desired: &[] };
+    let question = Question { tags: &tags, detail, platforms: &platforms, ..Question::default() };
     registries.describe(endpoint, "team/app", question, access).await.expect("an answer")
 }
 

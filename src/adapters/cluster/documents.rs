@@ -100,6 +100,18 @@ impl Cluster {
         changes.filter_map(async |change| told(change, config_map))
     }
 
+    /// Reads one AppProject as it is now; `None` if there is none.
+    pub async fn one_project(&self, namespace: &str, name: &str) -> Result<Option<Project>, Error> {
+        let Some(object) = self.read(&projects(), namespace, name).await? else { return Ok(None) };
+        project(&object).map(Some).map_err(|problem| Error::Undecodable(Box::new(problem)))
+    }
+
+    /// Reads one ConfigMap as it is now; `None` if there is none.
+    pub async fn one_config_map(&self, namespace: &str, name: &str) -> Result<Option<ConfigMap>, Error> {
+        let Some(object) = self.read(&config_maps(), namespace, name).await? else { return Ok(None) };
+        config_map(&object).map(Some).map_err(|problem| Error::Undecodable(Box::new(problem)))
+    }
+
     /// Watches one Secret by name.
     pub fn named_secret(
         &self,
@@ -122,8 +134,8 @@ impl Cluster {
 
     /// Watches AppProjects (SUB-12).
     pub fn projects(&self, namespaces: &Namespaces) -> impl Stream<Item = DocumentEvent<Project>> + Send + use<> {
-        let kind = resource("argoproj.io", "AppProject", "appprojects");
-        merged(self, &kind, namespaces.places(), &Which::default()).filter_map(async |change| told(change, project))
+        merged(self, &projects(), namespaces.places(), &Which::default())
+            .filter_map(async |change| told(change, project))
     }
 
     /// Reads one Secret as it is now; `None` if there is none.
@@ -201,6 +213,10 @@ impl Cluster {
 
 fn config_maps() -> ApiResource {
     resource("", "ConfigMap", "configmaps")
+}
+
+fn projects() -> ApiResource {
+    resource("argoproj.io", "AppProject", "appprojects")
 }
 
 fn secrets() -> ApiResource {

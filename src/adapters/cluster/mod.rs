@@ -21,6 +21,7 @@ mod documents;
 mod error;
 mod event;
 mod follow;
+mod lease;
 mod object;
 mod patch;
 
@@ -29,6 +30,7 @@ pub use application::AppEvent;
 pub use documents::{ConfigMap, Document, DocumentEvent, ImageUpdater, Project, SecretObject};
 pub use error::{Call, Error};
 pub use event::{Note, NoteKind};
+pub use lease::{Claim, Lease};
 pub use patch::{Edit, Refresh};
 
 use object::Object;

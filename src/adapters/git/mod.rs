@@ -150,6 +150,19 @@ impl Git {
         .await
     }
 
+    /// Whether a push would be let in: its first step, and nothing is sent. What the remote says of a branch's own rules
+    /// it says to a push only (`check --connect`).
+    ///
+    /// # Errors
+    /// As [`Git::advertise`].
+    pub async fn knock(&self, remote: &Remote) -> Result<(), Error> {
+        self.patiently(|| async {
+            let remote = remote.clone();
+            self.apart(remote.clone(), move |context| context.knock(&remote)).await
+        })
+        .await
+    }
+
     /// The commit `id` at which `branch` was advertised, readable locally. Fetches only if the mirror lacks it.
     ///
     /// # Errors
@@ -367,5 +380,13 @@ impl Context {
             Address::Local(path) => local::advertise(remote.shown(), path),
             _ => talk::advertise(remote, self),
         }
+    }
+
+    fn knock(&self, remote: &Remote) -> Result<(), Error> {
+        match remote.address() {
+            Address::Local(path) => local::advertise(remote.shown(), path),
+            _ => talk::knock(remote, self),
+        }
+        .map(drop)
     }
 }

@@ -84,6 +84,15 @@ impl Remote {
         &self.0.credentials
     }
 
+    /// A number that changes when the credentials do, and tells nothing of them (GIT-10).
+    pub fn access(&self) -> u64 {
+        use std::hash::{DefaultHasher, Hash, Hasher};
+        let mut hasher = DefaultHasher::new();
+        self.0.credentials.name.hash(&mut hasher);
+        self.0.credentials.secrets().for_each(|secret| secret.expose().hash(&mut hasher));
+        hasher.finish()
+    }
+
     pub(super) fn address(&self) -> &Address {
         &self.0.address
     }

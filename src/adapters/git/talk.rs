@@ -20,6 +20,13 @@ pub(super) fn advertise(remote: &Remote, context: &Context) -> Result<Advertised
     Ok(found)
 }
 
+/// Asks for the refs as somebody who is about to push, and sends nothing.
+pub(super) fn knock(remote: &Remote, context: &Context) -> Result<Advertised, Error> {
+    let (wire, found) = Wire::open(remote, Service::Receive, context)?;
+    wire.farewell();
+    Ok(found)
+}
+
 /// What a fetch is about.
 pub(super) struct Wanted {
     /// The commit.

@@ -6,7 +6,7 @@ use std::net::IpAddr;
 
 /// What a registry wants to see.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Challenge {
+pub enum Challenge {
     /// User and password on every request.
     Basic,
     /// A token from `realm`.
@@ -19,7 +19,7 @@ pub(super) enum Challenge {
 }
 
 /// Reads the header values of one answer; a token is preferred to a password. `None` if nothing usable is asked for.
-pub(super) fn parse<'a>(headers: impl Iterator<Item = &'a str>) -> Option<Challenge> {
+pub fn parse<'a>(headers: impl Iterator<Item = &'a str>) -> Option<Challenge> {
     let mut basic = false;
     for (scheme, parameters) in headers.flat_map(challenges) {
         match scheme.as_str() {

@@ -101,6 +101,12 @@ impl Credential {
 #[derive(Clone, Copy, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Identity([u8; 16]);
 
+impl Identity {
+    pub(super) fn bytes(&self) -> [u8; 16] {
+        self.0
+    }
+}
+
 impl std::fmt::Debug for Identity {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(if *self == Identity::default() { "anonymous" } else { "a credential" })

@@ -4,7 +4,7 @@ use super::endpoint::{Endpoint, Kind};
 use super::error::Error;
 use super::exchange::{Ask, exchange};
 use super::manifest::{self, Built, Manifest};
-use super::metadata::{Fact, Image, Metadata, Seen};
+use super::metadata::{self, Fact, Image, Metadata, Seen};
 use super::{Access, Options};
 use crate::adapters::http::{Http, Limits, Method, Reply};
 use crate::core::image::{Candidate, Detail, Platform};
@@ -21,8 +21,9 @@ const IN_FLIGHT: usize = 20;
 const DEPTH: u8 = 2;
 /// The newest tags, whose digests are looked at in every poll (REG-10).
 const NEWEST: usize = 10;
-/// After so long every digest is looked at again.
-const RECHECK: Duration = Duration::from_secs(24 * 3600);
+/// Every digest is looked at again after half a day to 23 hours, each tag after its own time: what was learnt at once is
+/// not looked at in one burst a day later, and 24 hours are kept with any interval up to an hour (REG-10).
+const RECHECK: (f64, f64) = (12.0 * 3600.0, 23.0 * 3600.0);
 
 /// What is asked about tags of one repository.
 #[derive(Clone, Copy, Debug)]
@@ -35,6 +36,23 @@ pub struct Question<'a> {
     pub platforms: &'a [Platform],
     /// Tags in use: their digests are looked at in every poll (REG-10).
     pub desired: &'a [String],
+    /// A digest seen this short a time ago needs no look: the question belongs to a poll that began then (CYC-5).
+    pub seen_within: Duration,
+    /// Nothing is asked: only what is remembered counts, and what is not has a note (REG-12).
+    pub from_memory: bool,
+}
+
+impl Default for Question<'_> {
+    fn default() -> Self {
+        Question {
+            tags: &[],
+            detail: Detail::Names,
+            platforms: &[],
+            desired: &[],
+            seen_within: Duration::ZERO,
+            from_memory: false,
+        }
+    }
 }
 
 /// What a registry said of one tag.
@@ -105,6 +123,8 @@ pub(super) struct Look<'a> {
     pub(super) endpoint: &'a Endpoint,
     pub(super) repository: &'a str,
     pub(super) access: Access<'a>,
+    /// Nothing may be asked.
+    pub(super) mute: bool,
 }
 
 /// A manifest as it came.
@@ -120,12 +140,12 @@ impl Look<'_> {
             let plain = |tag: &String| Described { tag: tag.clone(), ..Described::default() };
             return Ok(question.tags.iter().map(plain).collect());
         }
-        let fresh = self.due_for_look(question);
+        let fresh = if question.from_memory { HashSet::new() } else { self.due_for_look(question) };
         let each = question.tags.iter().map(|tag| {
             let again = fresh.contains(tag.as_str());
             // The tag in use is asked about even when the budget runs low (REG-11).
             let urgent = self.access.urgent || question.desired.contains(tag);
-            let look = Look { access: Access { urgent, ..self.access }, ..self };
+            let look = Look { access: Access { urgent, ..self.access }, mute: question.from_memory, ..self };
             async move {
                 match look.one(tag, question.detail, question.platforms, again).await {
                     Ok(described) => Ok(described),
@@ -149,20 +169,26 @@ impl Look<'_> {
 
     /// The tags whose digest must be looked at although it is remembered (REG-10).
     fn due_for_look<'q>(&self, question: Question<'q>) -> HashSet<&'q str> {
-        let mut fresh: HashSet<&str> = question.desired.iter().map(String::as_str).collect();
+        let mut fresh = HashSet::new();
         let now = unix_now();
-        let mut dated: Vec<(jiff::Timestamp, &str)> = Vec::new();
+        let registry = self.registry();
+        let mut dated: Vec<(jiff::Timestamp, &str, bool)> = Vec::new();
         for tag in question.tags {
-            let Some(seen) = self.metadata.tag(&self.registry(), self.repository, tag) else { continue };
+            let Some(seen) = self.metadata.tag(&registry, self.repository, tag) else { continue };
+            let age = now - seen.at;
+            let just_seen = age >= 0 && (age as u64) < question.seen_within.as_secs();
+            let recheck = RECHECK.0 + (RECHECK.1 - RECHECK.0) * metadata::share(&registry, self.repository, tag);
             // A time ahead of the clock is no time.
-            if question.detail == Detail::Digest || now - seen.at >= RECHECK.as_secs() as i64 || seen.at > now + 60 {
-                fresh.insert(tag);
-            } else if let Some(created) = self.remembered_date(&seen.digest) {
-                dated.push((created, tag));
+            let due = question.detail == Detail::Digest || age as f64 >= recheck || age < -60;
+            if (due || question.desired.contains(tag)) && !just_seen {
+                fresh.insert(tag.as_str());
+            }
+            if let Some(created) = self.remembered_date(&seen.digest) {
+                dated.push((created, tag, just_seen));
             }
         }
         dated.sort_unstable_by(|a, b| b.cmp(a));
-        fresh.extend(dated.into_iter().take(NEWEST).map(|(_, tag)| tag));
+        fresh.extend(dated.into_iter().take(NEWEST).filter(|(_, _, just_seen)| !just_seen).map(|(_, tag, _)| tag));
         fresh
     }
 
@@ -325,6 +351,9 @@ impl Look<'_> {
     }
 
     async fn ask(self, kind: Kind, method: Method, rest: &[&str], accept: &str, bytes: usize) -> Result<Reply, Error> {
+        if self.mute {
+            return Err(Error::Unusable("it has not been looked at before".into()));
+        }
         let ask = Ask {
             kind,
             method,

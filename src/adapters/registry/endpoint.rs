@@ -176,9 +176,10 @@ impl Endpoint {
         }
     }
 
-    /// Requests left of the smallest budget the registry reported to any credential.
+    /// Requests left of the smallest budget the registry reported to any credential and whose window still runs.
     pub fn budget_remaining(&self) -> Option<u64> {
-        locked(&self.patience).values().filter_map(Patience::remaining).min()
+        let now = Instant::now();
+        locked(&self.patience).values().filter_map(|patience| patience.remaining(now)).min()
     }
 
     /// How many requests a second go out at most; `None` without limit.
@@ -194,6 +195,11 @@ impl Endpoint {
     /// Standing remarks: its entry's fault, realms that receive no credential.
     pub fn problems(&self) -> Vec<Problem> {
         self.fault.iter().cloned().chain(locked(&self.notices).iter().cloned()).collect()
+    }
+
+    /// Realms that receive no credential (REG-14).
+    pub fn notices(&self) -> Vec<Problem> {
+        locked(&self.notices).iter().cloned().collect()
     }
 
     /// `<base>/v2/<repository>/<rest>`.

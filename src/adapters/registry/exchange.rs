@@ -5,7 +5,7 @@ use super::challenge::{self, Challenge, RealmRule, realm_rule};
 use super::credentials::{Credential, Identity};
 use super::endpoint::{Endpoint, Kind, Token, locked};
 use super::error::Error;
-use super::{Access, Options};
+use super::{Access, Observed, Options};
 use crate::adapters::http::{self, Http, Limits, Method, Redirects, Reply, Url};
 use crate::config::secret::Secret;
 use crate::core::retry::{Backoff, Retry};
@@ -112,7 +112,13 @@ impl Call<'_> {
         let outcome = request.send().await;
         *spent += begun.elapsed();
         if let Some(observe) = &self.options.observe {
-            observe(&self.endpoint.host(), begun.elapsed(), outcome.as_ref().is_ok_and(|reply| reply.status < 500));
+            let status = outcome.as_ref().map_or(0, |reply| reply.status);
+            observe(&Observed {
+                registry: &self.endpoint.host(),
+                took: begun.elapsed(),
+                answered: (1..500).contains(&status),
+                throttled: matches!(status, 429 | 503),
+            });
         }
         let reply = match outcome {
             Ok(reply) => reply,

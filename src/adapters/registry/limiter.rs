@@ -162,9 +162,9 @@ impl Patience {
         self.budget = Some(Budget { remaining, limit, ends });
     }
 
-    /// Requests left, as last reported.
-    pub(super) fn remaining(&self) -> Option<u64> {
-        self.budget.map(|budget| budget.remaining)
+    /// Requests left in the running window, as last reported.
+    pub(super) fn remaining(&self, now: Instant) -> Option<u64> {
+        self.budget.filter(|budget| budget.ends > now).map(|budget| budget.remaining)
     }
 }
 

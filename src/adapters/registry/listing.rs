@@ -35,6 +35,8 @@ pub struct Listing {
     pub sorted: bool,
     /// Every page was `304 Not Modified`.
     pub from_cache: bool,
+    /// Nothing was asked: it is an earlier one, kept on the disk (REG-12).
+    pub remembered: bool,
 }
 
 impl Listing {
@@ -139,7 +141,7 @@ fn put_together(pages: &[Page], sort: TagSort, from_cache: bool) -> Listing {
         tags.reverse();
     }
     let dropped = pages.iter().map(|page| page.dropped).sum();
-    Listing { tags, dropped, sorted: sort != TagSort::None, from_cache }
+    Listing { tags, dropped, sorted: sort != TagSort::None, from_cache, remembered: false }
 }
 
 struct Walk<'a> {

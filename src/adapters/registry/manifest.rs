@@ -16,7 +16,8 @@ const MOST_LABEL_BYTES: usize = 4 << 10;
 
 /// What a manifest says.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Manifest {
+pub enum Manifest {
+    /// Its entries; at least one.
     Index(Vec<Child>),
     /// The digest of its configuration.
     Image(String),
@@ -24,11 +25,13 @@ pub(super) enum Manifest {
 
 /// An entry of an index.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Child {
-    pub(super) digest: String,
+pub struct Child {
+    /// What it names.
+    pub digest: String,
     /// Operating system, architecture, variant; none if the index does not say.
-    pub(super) platform: Option<Built>,
-    pub(super) is_index: bool,
+    pub platform: Option<Built>,
+    /// It names another index.
+    pub is_index: bool,
 }
 
 /// What an image was built for.
@@ -44,10 +47,13 @@ pub struct Built {
 
 /// What an image configuration says.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Configuration {
-    pub(super) created: Option<Timestamp>,
-    pub(super) built: Built,
-    pub(super) labels: BTreeMap<String, String>,
+pub struct Configuration {
+    /// When the image was built, if it says so.
+    pub created: Option<Timestamp>,
+    /// What it was built for.
+    pub built: Built,
+    /// At most 4 KiB of them.
+    pub labels: BTreeMap<String, String>,
 }
 
 #[derive(Deserialize)]
@@ -82,8 +88,11 @@ struct RawPlatform {
     variant: String,
 }
 
-/// Reads a manifest; the error is a reason for a person.
-pub(super) fn read(content_type: Option<&str>, body: &[u8]) -> Result<Manifest, String> {
+/// Reads a manifest.
+///
+/// # Errors
+/// A reason for a person, in one line.
+pub fn read(content_type: Option<&str>, body: &[u8]) -> Result<Manifest, String> {
     let raw: Raw =
         serde_json::from_slice(body).map_err(|e| format!("its manifest is not readable: {}", position(&e)))?;
     let said = content_type.map(|text| text.split(';').next().unwrap_or_default().trim().to_ascii_lowercase());
@@ -122,8 +131,11 @@ fn index(children: Vec<RawChild>) -> Result<Vec<Child>, String> {
     Ok(children.into_iter().map(child).collect())
 }
 
-/// Reads an image configuration; the error is a reason for a person.
-pub(super) fn read_configuration(body: &[u8]) -> Result<Configuration, String> {
+/// Reads an image configuration.
+///
+/// # Errors
+/// A reason for a person, in one line.
+pub fn read_configuration(body: &[u8]) -> Result<Configuration, String> {
     #[derive(Deserialize)]
     struct Outer {
         created: Option<String>,

@@ -2,7 +2,7 @@
 //!
 //! [`Registries`] is the door: pick the [`Endpoint`] of an image, list its tags, describe the few that matter.
 //! Deliberately not here: when to poll and for whom (the poller), which tag is wanted (`core/image`), where
-//! credentials are kept (the caller brings them), the file that keeps [`Metadata`] over a restart.
+//! credentials are kept (the caller brings them), the file that keeps [`Metadata`] over a restart (the store).
 
 mod challenge;
 mod credentials;
@@ -17,12 +17,13 @@ mod metadata;
 #[cfg(test)]
 mod tests;
 
+pub use challenge::{Challenge, parse as challenge};
 pub use credentials::{Credential, Identity};
 pub use describe::{Behind, Described, Question};
 pub use endpoint::{Counts, Endpoint, Kind};
 pub use error::Error;
 pub use listing::Listing;
-pub use manifest::Built;
+pub use manifest::{Built, Child, Configuration, Manifest, read as manifest, read_configuration as configuration};
 pub use metadata::{Metadata, Row};
 
 use crate::adapters::http::{Http, Limits, Method};
@@ -35,8 +36,21 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, RwLock};
 use std::time::Duration;
 
-/// Is told of every request: registry, duration, whether it was answered below 500.
-pub type Observe = Arc<dyn Fn(&str, Duration, bool) + Send + Sync>;
+/// One request, for metrics.
+#[derive(Clone, Copy, Debug)]
+pub struct Observed<'a> {
+    /// Host and port of the registry; for a token too, whoever gives it out.
+    pub registry: &'a str,
+    /// From sending to the last byte of the answer; waits before it are not counted.
+    pub took: Duration,
+    /// Answered with a status below 500.
+    pub answered: bool,
+    /// Answered with 429 or 503.
+    pub throttled: bool,
+}
+
+/// Is told of every request.
+pub type Observe = Arc<dyn Fn(&Observed<'_>) + Send + Sync>;
 
 /// What the operator may set beyond registries.conf.
 #[derive(Clone)]
@@ -98,6 +112,7 @@ impl Registries {
 
     /// Takes a new registries.conf over. Endpoints whose entry stays the same keep their pace, tokens and counters.
     pub fn reload(&self, conf: conf::Registries) {
+        locked(&self.0.endpoints).retain(|_, known| known.entry.implied || conf.entries().contains(&known.entry));
         *self.0.conf.write().unwrap_or_else(|e| e.into_inner()) = Arc::new(conf);
     }
 
@@ -174,7 +189,7 @@ impl Registries {
         access: Access<'_>,
     ) -> Result<Vec<Candidate>, Error> {
         let endpoint = self.endpoint_of(image);
-        let question = Question { tags, detail, platforms, desired: &[] };
+        let question = Question { tags, detail, platforms, ..Question::default() };
         let repository = endpoint.entry.repository(&image.name);
         let described = self.describe(&endpoint, &repository, question, access).await?;
         Ok(described.iter().map(|tag| tag.candidate(platforms)).collect())
@@ -214,6 +229,12 @@ impl Registries {
         }
     }
 
+    /// Names a repository as a credential sees it, for keeping its list over a restart.
+    pub fn listing_key(&self, endpoint: &Endpoint, repository: &str, access: Access<'_>) -> [u8; 16] {
+        let identity = access.credential.map(Credential::identity).unwrap_or_default();
+        metadata::listing_key(&endpoint.host(), repository, &identity.bytes())
+    }
+
     /// What is remembered of images; the door for keeping it over a restart.
     pub fn metadata(&self) -> &Metadata {
         &self.0.metadata
@@ -221,6 +242,6 @@ impl Registries {
 
     fn look<'a>(&'a self, endpoint: &'a Endpoint, repository: &'a str, access: Access<'a>) -> Look<'a> {
         let Inner { http, options, metadata, .. } = &*self.0;
-        Look { http, options, metadata, endpoint, repository, access }
+        Look { http, options, metadata, endpoint, repository, access, mute: false }
     }
 }

@@ -10,7 +10,7 @@ use rusqlite::{Connection, OpenFlags};
 use super::Error;
 
 /// The schema this program writes. A change adds a step in [`migrate`] and a number here.
-const SCHEMA: i64 = 1;
+const SCHEMA: i64 = 2;
 /// Marks the file as ours in SQLite's header ("Lync").
 const APPLICATION: i64 = 0x4c79_6e63;
 /// Reading connections kept open between reads.
@@ -75,6 +75,12 @@ CREATE TABLE push (
 );
 ";
 
+/// Since schema 2. A cache: whatever is missing here is asked again. `used` orders the rows, the longest unused first.
+const METADATA: &str = "
+CREATE TABLE metadata (key BLOB PRIMARY KEY, value BLOB NOT NULL, used INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE listing (key BLOB PRIMARY KEY, at INTEGER NOT NULL, tags TEXT NOT NULL) WITHOUT ROWID;
+";
+
 /// An opened, locked and checked file.
 pub(super) struct Opened {
     pub(super) connection: Connection,
@@ -92,7 +98,8 @@ pub(super) fn open(folder: &Path) -> Result<Opened, Error> {
         create(folder)?;
     }
     let connection = connect(&path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
-    check(&connection, &path)?;
+    let found = check(&connection, &path)?;
+    migrate(&connection, found)?;
     connection.execute_batch("PRAGMA synchronous=FULL; PRAGMA wal_autocheckpoint=1000;")?;
     Ok(Opened { connection, path, fresh, lock })
 }
@@ -135,7 +142,7 @@ fn create(folder: &Path) -> Result<(), Error> {
 }
 
 fn set_up(connection: &Connection) -> Result<(), Error> {
-    connection.execute_batch(&format!("BEGIN; {TABLES} COMMIT;"))?;
+    connection.execute_batch(&format!("BEGIN; {TABLES} {METADATA} COMMIT;"))?;
     connection.pragma_update(None, "application_id", APPLICATION)?;
     connection.pragma_update(None, "user_version", SCHEMA)?;
     Ok(())
@@ -155,8 +162,8 @@ fn connect(path: &Path, flags: OpenFlags) -> Result<Connection, Error> {
     Ok(connection)
 }
 
-/// Refuses what is not ours, newer than we are, or broken.
-fn check(connection: &Connection, path: &Path) -> Result<(), Error> {
+/// Refuses what is not ours, newer than we are, or broken; gives the schema.
+fn check(connection: &Connection, path: &Path) -> Result<i64, Error> {
     let number = |name: &str| -> Result<i64, Error> {
         connection.pragma_query_value(None, name, |row| row.get(0)).map_err(|error| damaged(path, error))
     };
@@ -173,12 +180,17 @@ fn check(connection: &Connection, path: &Path) -> Result<(), Error> {
     if verdict != "ok" {
         return Err(Error::Damaged { path: path.display().to_string(), text: verdict });
     }
-    migrate(connection, found)
+    Ok(found)
 }
 
-/// Brings an older schema up, step by step, each in one transaction. Schema 1 is the first.
-fn migrate(_connection: &Connection, from: i64) -> Result<(), Error> {
-    if from < SCHEMA { Err(Error::Unreadable(format!("schema {from}"))) } else { Ok(()) }
+/// Brings an older schema up, step by step, each in one transaction. Schema 1 is the first. A file that is only read
+/// stays as it is: readers do without tables that are newer.
+fn migrate(connection: &Connection, from: i64) -> Result<(), Error> {
+    match from {
+        SCHEMA.. => Ok(()),
+        1 => Ok(connection.execute_batch(&format!("BEGIN; {METADATA} PRAGMA user_version = 2; COMMIT;"))?),
+        other => Err(Error::Unreadable(format!("schema {other}"))),
+    }
 }
 
 /// The kind of file system a folder is on, if it is one that vanishes with its container or machine (OUT-15).
@@ -219,7 +231,7 @@ pub(super) fn open_read_only(folder: &Path) -> Result<Readers, Error> {
     path.metadata().map_err(io(&path))?;
     let readers = Readers::new(&path);
     match readers.take().and_then(|connection| check(&connection, &path)) {
-        Ok(()) => Ok(readers),
+        Ok(_) => Ok(readers),
         Err(Error::Damaged { .. }) if !folder.join(format!("{FILE}-wal")).exists() => {
             let readers = Readers { immutable: true, ..Readers::new(&path) };
             check(&readers.take()?, &path)?;

@@ -64,6 +64,18 @@ pub(super) fn history(c: &Connection, app: Option<&AppKey>, limit: usize) -> Res
     Ok(events)
 }
 
+pub(super) fn events(c: &Connection, ids: &[String]) -> Result<Vec<Event>, Error> {
+    let mut statement = c.prepare_cached("SELECT event FROM journal WHERE id = ?1")?;
+    let mut events = Vec::new();
+    for id in ids {
+        let mut rows = statement.query([id])?;
+        while let Some(row) = rows.next()? {
+            events.push(wire::event(text_of(row, 0)?)?);
+        }
+    }
+    Ok(events)
+}
+
 /// Drops what is beyond both limits of EVT-5, was read by the notifier, and is no hold that is still the latest word
 /// about its image.
 pub(super) fn clean(c: &Connection) -> Result<u64, Error> {

@@ -1,10 +1,11 @@
-//! The durable store: ledger, outbox, threads, journal, open pushes (notifications.md §11, image-updates.md EVT-5 and
-//! GIT-15). One SQLite file that one process writes; every answer of a write comes after it is on the disk.
+//! The durable store: ledger, outbox, threads, journal, open pushes, what is known of images (notifications.md §11,
+//! image-updates.md EVT-5, GIT-15, REG-10). One SQLite file that one process writes; every answer of a write comes after it is on the disk.
 
 mod error;
 mod file;
 mod journal;
 mod ledger;
+mod metadata;
 mod outbox;
 mod thread;
 mod wire;
@@ -30,6 +31,7 @@ use crate::core::notify::row::Row;
 
 pub use error::Error;
 pub use file::passing_place;
+pub use metadata::{KeptListing, Key};
 
 /// The number of a working period of one process: later ones are greater (OUT-04).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -476,6 +478,11 @@ impl Store {
     /// Events, newest first; of one Application or all.
     pub async fn history(&self, app: Option<AppKey>, limit: usize) -> Result<Vec<Event>, Error> {
         self.read(move |c| journal::history(c, app.as_ref(), limit)).await
+    }
+
+    /// The events of these ids that are there.
+    pub async fn events(&self, ids: Vec<String>) -> Result<Vec<Event>, Error> {
+        self.read(move |c| journal::events(c, &ids)).await
     }
 
     /// Announces a push before it leaves. The same id again replaces the row.

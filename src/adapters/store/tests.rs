@@ -1,7 +1,9 @@
-//! One suite for every form of the store, by subject: the outbox, the journal, the writer, the file.
+//! One suite for every form of the store, by subject: the outbox, the journal, what is known of images, the writer,
+//! the file.
 
 mod file;
 mod journal;
+mod metadata;
 mod outbox;
 mod writer;
 

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::Error;
 use crate::adapters::redact;
 use crate::core::application::AppKey;
-use crate::core::event::{Earlier, Event, Kind, Place};
+use crate::core::event::{Earlier, Event, Kind, Moved, Place};
 use crate::core::notify::message::{DeliveryPolicy, EmailPart, Message, Part, SlackPart, WebhookPart};
 use crate::core::notify::row::Payload;
 
@@ -126,6 +126,25 @@ struct EventWire {
     count: u32,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     earlier: Option<EarlierWire>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    apps: Vec<String>,
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    strategy: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    first_seen: Option<String>,
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    revision: String,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    beside: Vec<MovedWire>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct MovedWire {
+    alias: String,
+    image: String,
+    old: String,
+    new: String,
+    strategy: String,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -141,6 +160,8 @@ struct PlaceWire {
     branch: String,
     commit: String,
     file: String,
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    message: String,
     diff: String,
 }
 
@@ -168,11 +189,29 @@ impl From<&Event> for EventWire {
                 branch: place.branch,
                 commit: place.commit,
                 file: place.file,
+                message: place.message,
                 diff: place.diff,
             }),
             count: event.count,
             earlier: event.earlier.map(|earlier| EarlierWire { id: earlier.id, at: earlier.at.to_string() }),
+            apps: event.apps,
+            strategy: event.strategy,
+            first_seen: event.first_seen.map(|at| at.to_string()),
+            revision: event.revision,
+            beside: event.beside.into_iter().map(MovedWire::from).collect(),
         }
+    }
+}
+
+impl From<Moved> for MovedWire {
+    fn from(Moved { alias, image, old, new, strategy }: Moved) -> Self {
+        MovedWire { alias, image, old, new, strategy }
+    }
+}
+
+impl From<MovedWire> for Moved {
+    fn from(MovedWire { alias, image, old, new, strategy }: MovedWire) -> Self {
+        Moved { alias, image, old, new, strategy }
     }
 }
 
@@ -200,6 +239,7 @@ impl TryFrom<EventWire> for Event {
                 branch: place.branch,
                 commit: place.commit,
                 file: place.file,
+                message: place.message,
                 diff: place.diff,
             }),
             count: wire.count,
@@ -210,6 +250,11 @@ impl TryFrom<EventWire> for Event {
                     Some(Earlier { id, at })
                 }
             },
+            apps: wire.apps,
+            strategy: wire.strategy,
+            first_seen: wire.first_seen.and_then(|at| at.parse().ok()),
+            revision: wire.revision,
+            beside: wire.beside.into_iter().map(Moved::from).collect(),
         })
     }
 }

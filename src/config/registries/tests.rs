@@ -82,7 +82,7 @@ fn reg_2_a_catch_all_comes_after_every_named_prefix_and_before_inference() {
 }
 
 #[test]
-fn reg_2_a_choice_upstream_would_make_otherwise_is_said() {
+fn compat_q5_reg_2_a_choice_upstream_would_make_otherwise_is_said() {
     let conf = parse(include_str!("../../../tests/fixtures/registry/prefixes.yaml"));
     for (registry, path, theirs) in [
         (Some("ghcr.io"), "acme/app", Some("GHCR")),
@@ -162,6 +162,29 @@ fn reg_3_what_spoils_one_entry_only() {
         assert!(conf.endpoint(Some("good.example.com"), "x").fault.is_none(), "{field}");
         assert!(conf.problems.contains(fault), "{field}");
         assert!(!format!("{:?}", conf).contains("hunter2"), "{field}");
+    }
+}
+
+#[test]
+fn reg_3_a_malformed_credential_is_said_with_what_is_missing_and_spoils_nothing_else() {
+    for (form, wanted) in [
+        ("secret:argocd/login", "the `#<field>` is missing"),
+        ("secret:login#f", "the `<namespace>/` is missing"),
+        ("pull-secret:argocd/login", "did you mean \"pullsecret\"?"),
+        ("pullsecret:login", "the `<namespace>/` is missing"),
+        ("login", "no `<kind>:` in front"),
+        ("ext:scripts/login.sh", "not absolute"),
+    ] {
+        let conf = parse(&format!(
+            "registries:\n- name: bad\n  prefix: bad.example.com\n  api_url: https://bad\n  credentials: {form}\n"
+        ));
+        assert_eq!(conf.problems.len(), 1, "{form}");
+        let problem = &conf.problems[0];
+        assert!(problem.to_string().contains(wanted), "{form}: {problem}");
+        assert!(problem.text.contains("\"bad\"") && problem.line == Some(5), "{problem:?}");
+        assert_eq!((problem.code, problem.key.as_str()), ("credentials-invalid", "credentials"), "{form}");
+        // An image with a credential of its own does not need the entry's.
+        assert_eq!(conf.endpoint(Some("bad.example.com"), "x").fault, None, "{form}");
     }
 }
 

@@ -5,7 +5,7 @@ use serde_json::{Map as JsonMap, Value as Json, json};
 
 use super::{Evaluation, Pass, Rules, subscriptions};
 use crate::core::application::Application;
-use crate::core::event::{Event, Kind, Place};
+use crate::core::event::{Event, Kind, Moved, Place};
 use crate::core::image::{ImageRef, Version};
 use crate::core::notify::ledger::Ledger;
 use crate::core::notify::variables::Facts;
@@ -32,15 +32,18 @@ pub fn variable(event: &Event) -> Json {
     put("severity", json!(severity(event.kind)));
     put("reason", json!(event.reason));
     put("message", json!(event.message));
-    let what = what_changes(event);
+    let what = what_changes(&own(event));
+    put("firstSeen", event.first_seen.map_or(Json::Null, |at| json!(at.to_string())));
     for (name, value) in &what {
         put(name, value.clone());
     }
     if let Some(place) = &event.place {
         put("method", json!(place.method));
         put("commit", commit(place));
-        put("changes", json!([what]));
+        let all: Vec<_> = event.beside.iter().map(what_changes).collect();
+        put("changes", if all.is_empty() { json!([what]) } else { json!(all) });
     }
+    put("revision", json!(event.revision));
     if let Some(earlier) = &event.earlier {
         let lasted = event.at.duration_since(earlier.at);
         let lasted = duration::text(lasted.as_secs().saturating_mul(1_000_000_000));
@@ -53,13 +56,19 @@ pub fn variable(event: &Event) -> Json {
     }
     if event.count > 1 {
         put("count", json!(event.count));
-        put("apps", json!([event.app.to_string()]));
+        let first = [event.app.to_string()];
+        put("apps", json!(if event.apps.is_empty() { first.as_slice() } else { event.apps.as_slice() }));
     }
     Json::Object(image)
 }
 
+fn own(event: &Event) -> Moved {
+    let Event { alias, image, old, new, strategy, .. } = event.clone();
+    Moved { alias, image, old, new, strategy }
+}
+
 /// Which image, from what to what: the fields that each of `changes` has too.
-fn what_changes(event: &Event) -> JsonMap<String, Json> {
+fn what_changes(event: &Moved) -> JsonMap<String, Json> {
     let mut fields = JsonMap::new();
     let repository = ImageRef::parse_reference(&event.image).map(|image| image.canonical()).ok();
     let (old_tag, old_digest) = parts(&event.old);
@@ -79,6 +88,7 @@ fn what_changes(event: &Event) -> JsonMap<String, Json> {
     put("newTag", new_tag);
     put("oldDigest", old_digest);
     put("newDigest", new_digest);
+    put("strategy", &event.strategy);
     if !event.new.is_empty() {
         put("change", size(old_tag, new_tag));
     }
@@ -125,7 +135,7 @@ fn commit(place: &Place) -> Json {
         ("repository", &place.repository),
         ("branch", &place.branch),
         ("file", &place.file),
-        ("message", &String::new()),
+        ("message", &place.message),
         ("diff", &place.diff),
     ] {
         if !value.is_empty() {
@@ -202,6 +212,11 @@ mod tests {
     use super::*;
     use crate::core::event::Earlier;
 
+    fn moved(alias: &str, image: &str, old: &str, new: &str) -> Moved {
+        let [alias, image, old, new] = [alias, image, old, new].map(str::to_owned);
+        Moved { alias, image, old, new, strategy: "semver".into() }
+    }
+
     fn event(kind: Kind) -> Event {
         let app = Application::decode(r#"{"metadata":{"name":"web","namespace":"argocd","uid":"u"}}"#).unwrap();
         let place = Place {
@@ -210,6 +225,7 @@ mod tests {
             branch: "main".into(),
             commit: "c0ffee".into(),
             file: "web/values.yaml".into(),
+            message: "build: automatic update of web\n".into(),
             diff: "-a\n+b\n".into(),
         };
         Event {
@@ -229,22 +245,36 @@ mod tests {
             place: Some(place),
             count: 1,
             earlier: Some(Earlier { id: "img_0".into(), at: "2026-05-01T12:00:00Z".parse().unwrap() }),
+            apps: Vec::new(),
+            strategy: "semver".into(),
+            first_seen: Some("2026-05-01T11:59:00Z".parse().unwrap()),
+            revision: "c0ffee".into(),
+            beside: vec![
+                moved("w", "ghcr.io/acme/web", "1.0.0@sha256:aa", "1.1.0@sha256:bb"),
+                moved("", "redis", "6", "7"),
+            ],
         }
     }
 
     #[test]
-    fn section_14_the_fields_of_image() {
+    fn img_01_section_14_the_fields_of_image() {
         let what = json!({
             "alias": "w", "name": "ghcr.io/acme/web", "registry": "ghcr.io", "repository": "acme/web",
             "old": "1.0.0@sha256:aa", "new": "1.1.0@sha256:bb", "oldTag": "1.0.0", "newTag": "1.1.0",
-            "oldDigest": "sha256:aa", "newDigest": "sha256:bb", "change": "minor",
+            "oldDigest": "sha256:aa", "newDigest": "sha256:bb", "change": "minor", "strategy": "semver",
+        });
+        let other = json!({
+            "name": "redis", "registry": "docker.io", "repository": "library/redis", "old": "6", "new": "7",
+            "oldTag": "6", "newTag": "7", "change": "major", "strategy": "semver",
         });
         let mut wanted = json!({
             "event": "healthy", "id": "img_1", "changeId": "chg_1", "at": "2026-05-01T12:01:30Z", "severity": "info",
-            "method": "git", "sinceCommit": "1m30s", "changes": [what],
+            "method": "git", "sinceCommit": "1m30s", "changes": [what, other], "firstSeen": "2026-05-01T11:59:00Z",
+            "revision": "c0ffee",
             "commit": {
                 "sha": "c0ffee", "url": "https://github.com/acme/deploy/commit/c0ffee", "branch": "main",
                 "repository": "git@github.com:acme/deploy.git", "file": "web/values.yaml", "diff": "-a\n+b\n",
+                "message": "build: automatic update of web\n",
             },
         });
         for (name, value) in what.as_object().unwrap() {
@@ -267,6 +297,10 @@ mod tests {
             assert!(shared.get(field).is_none(), "{field}");
         }
         assert_eq!(variable(&event(Kind::Refused))["severity"], "error");
+        let alone = Event { beside: Vec::new(), ..event(Kind::Committed) };
+        assert_eq!(variable(&alone)["changes"], json!([what]), "one image is the only change");
+        let named = Event { count: 7, apps: vec!["a/b".into(), "argocd/web".into()], ..event(Kind::Failed) };
+        assert_eq!(variable(&named)["apps"], json!(["a/b", "argocd/web"]));
     }
 
     #[test]

@@ -28,7 +28,7 @@
 //!   change maps (`set`, `merge` …) do so for this rendering only (TLP-03). The same input gives the same text; therefore
 //!   functions of chance, and those that use the network or make keys, parse and then refuse to run.
 //! - **Limits** (TLP-02). Source 64 KiB ([`MAX_SOURCE`]), output 256 KiB ([`MAX_OUTPUT`]), 1,000,000 steps
-//!   ([`MAX_STEPS`]; functions pay for what they read and make), depth 64 ([`MAX_DEPTH`]) of the source and of templates
+//!   ([`MAX_STEPS`]; functions pay for what they read and make, a step for 8 bytes), depth 64 ([`MAX_DEPTH`]) of the source and of templates
 //!   that call templates. They count work, not time. Patterns are matched in linear time. Data may be nested as deeply
 //!   as it likes.
 //! - **Help.** An unknown function is told with the nearest known one (TLP-01).

@@ -141,7 +141,7 @@ fn check_template(source: &str) -> Result<(), Problem> {
     let template = parse_template(source)?;
     let app = AppKey { namespace: "argocd".to_owned(), name: "web".to_owned() };
     let new = ImageRef { name: "nginx".to_owned(), tag: Some("1.1".to_owned()), ..ImageRef::default() };
-    let change = Change { new, old_tag: Some("1.0".to_owned()), old_digest: None, labels: BTreeMap::new() };
+    let change = Change::of(new, Some("1.0".to_owned()), None, "semver");
     let sample = BranchData { app: &app, changes: &[change], target_key: "00000000" };
     match template.render(&sample.value(), &no_clock()) {
         // Other failures may come from the sample.

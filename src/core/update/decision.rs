@@ -91,9 +91,18 @@ pub struct Change {
     pub old_digest: Option<String>,
     /// Labels of the new image's config, where a commit template asks for them (TAG-7).
     pub labels: BTreeMap<String, String>,
+    /// The strategy that chose it, as annotations name it; empty where nothing was chosen.
+    pub strategy: &'static str,
+    /// When it was first found, as far as the journal knows.
+    pub first_seen: Option<Timestamp>,
 }
 
 impl Change {
+    /// A change that nobody has found yet.
+    pub fn of(new: ImageRef, old_tag: Option<String>, old_digest: Option<String>, strategy: &'static str) -> Change {
+        Change { new, old_tag, old_digest, labels: BTreeMap::new(), strategy, first_seen: None }
+    }
+
     /// The value before, as text: empty if there was none.
     pub fn old_text(&self) -> String {
         value_text(self.old_tag.as_deref(), self.old_digest.as_deref())
@@ -146,6 +155,17 @@ pub struct Facts<'a> {
     pub candidates: &'a [Candidate],
     /// Which lists the gate looks at when the image does not say.
     pub discover: Discover,
+    /// The value that a parent of the Application took back, and that parent (ARG-8).
+    pub reverted: Option<&'a Reverted>,
+}
+
+/// A value that was written and put back by the Application's parent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reverted {
+    /// The value, as [`Change::new_text`] gives it.
+    pub value: String,
+    /// Who put it back, as people name it.
+    pub parent: String,
 }
 
 /// The live entries that concern an image (DIS-2, DIS-5, DIS-6).
@@ -237,16 +257,15 @@ pub fn decide(image: &TrackedImage, facts: &Facts<'_>) -> Decision {
     let new = image.image.with_tag(Some(chosen.tag.clone()), digest);
     let mut decision = settled(State::UpdateDue, Vec::new());
     decision.wants_digest = wants_digest;
-    match downgrade(image, facts, &current, chosen) {
+    match downgrade(image, facts, &current, chosen).and(|| taken_back(facts, &new)) {
         Guard::Open(note) => {
             reasons.extend(note);
-            decision.change =
-                Some(Change { new, old_tag: current.tag, old_digest: current.digest, labels: BTreeMap::new() });
+            decision.change = Some(Change::of(new, current.tag, current.digest, image.selection.strategy.word()));
         }
-        Guard::Closed(text) => {
+        Guard::Closed(reason, text) => {
             decision.state = State::Held;
             reasons.push(text.clone());
-            decision.held = Some(Held { reason: HeldReason::Downgrade, candidate: new.tag_text(), text });
+            decision.held = Some(Held { reason, candidate: new.tag_text(), text });
         }
     }
     decision.reasons = reasons;
@@ -358,9 +377,35 @@ fn differs_from_live(image: &TrackedImage, set: &LiveSet, chosen: &Candidate) ->
     set.own.iter().find(differs).map(|live| format!("live is {}", live.full_reference()))
 }
 
+/// An action gate (DEC-7): open, perhaps with a note, or closed.
 enum Guard {
     Open(Option<String>),
-    Closed(String),
+    Closed(HeldReason, String),
+}
+
+impl Guard {
+    /// The next gate, if this one is open.
+    fn and(self, next: impl FnOnce() -> Guard) -> Guard {
+        match self {
+            Guard::Closed(..) => self,
+            Guard::Open(note) => match next() {
+                Guard::Open(other) => Guard::Open(note.or(other)),
+                closed => closed,
+            },
+        }
+    }
+}
+
+/// ARG-8: what a parent put back is not written again.
+fn taken_back(facts: &Facts<'_>, new: &ImageRef) -> Guard {
+    let value = new.tag_text();
+    match facts.reverted.filter(|reverted| reverted.value == value) {
+        None => Guard::Open(None),
+        Some(Reverted { parent, .. }) => {
+            let text = format!("{parent} put the old value back after {value} was written; it is not written again");
+            Guard::Closed(HeldReason::RevertedByParent, text)
+        }
+    }
 }
 
 /// DEC-4.
@@ -383,10 +428,10 @@ fn downgrade(image: &TrackedImage, facts: &Facts<'_>, current: &Current, chosen:
         },
     };
     match lower {
-        Some(true) => Guard::Closed(format!(
-            "{} ranks below {tag}, which is in use; allow-downgrade would let it pass",
-            chosen.tag
-        )),
+        Some(true) => {
+            let text = format!("{} ranks below {tag}, which is in use; allow-downgrade would let it pass", chosen.tag);
+            Guard::Closed(HeldReason::Downgrade, text)
+        }
         Some(false) => Guard::Open(None),
         None => Guard::Open(Some(format!("{} cannot be compared with {tag}: not held as a downgrade", chosen.tag))),
     }

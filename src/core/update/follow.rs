@@ -5,6 +5,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::report;
 use crate::core::application::Application;
+use crate::core::application::source::normalise_repo_url;
 use crate::core::event::{Event, Kind};
 
 /// A change is watched for `degraded` this long after it was synced.
@@ -52,6 +53,7 @@ pub struct Holds {
 /// The events that this version adds. Done when `healthy` or `degraded` came out, or when the window has passed.
 pub fn follow(open: &mut Open, app: &Application, holds: Holds, now: Timestamp) -> (Vec<Event>, bool) {
     let mut events = Vec::new();
+    let revision = revision_of(open, app);
     if open.synced.is_none() {
         let patched = open.committed.place.as_ref().is_some_and(|place| place.method == "argocd");
         let at_commit = open.committed.place.as_ref().is_some_and(|p| app.status.revisions.contains(&p.commit));
@@ -62,25 +64,35 @@ pub fn follow(open: &mut Open, app: &Application, holds: Holds, now: Timestamp) 
         }
         if failed && !synced {
             let text = app.status.operation.as_ref().map(|o| o.message.clone()).unwrap_or_default();
-            events.push(report::follows(&open.committed, Kind::Degraded, text, now));
+            events.push(report::follows(&open.committed, Kind::Degraded, &revision, text, now));
             return (events, true);
         }
         open.synced = Some(now);
-        events.push(report::follows(&open.committed, Kind::Synced, String::new(), now));
+        events.push(report::follows(&open.committed, Kind::Synced, &revision, String::new(), now));
     }
     let live = app.status.images.is_empty() || app.status.images.iter().any(|image| carries(image, &open.committed));
     match app.status.health.as_str() {
         "Healthy" if live => {
-            events.push(report::follows(&open.committed, Kind::Healthy, String::new(), now));
+            events.push(report::follows(&open.committed, Kind::Healthy, &revision, String::new(), now));
             (events, true)
         }
         "Degraded" => {
             let text = app.status.health_message.clone();
-            events.push(report::follows(&open.committed, Kind::Degraded, text, now));
+            events.push(report::follows(&open.committed, Kind::Degraded, &revision, text, now));
             (events, true)
         }
         _ => (events, open.synced.is_some_and(|at| now.duration_since(at) > WINDOW)),
     }
+}
+
+/// The revision that was synced, or was to be: of the source whose repository was written to, else the first.
+fn revision_of(open: &Open, app: &Application) -> String {
+    let url = open.committed.place.as_ref().map(|place| normalise_repo_url(&place.repository)).unwrap_or_default();
+    let own = app.sources.iter().position(|source| normalise_repo_url(&source.repo_url) == url);
+    let failed = app.status.operation.as_ref().filter(|operation| failed(&operation.phase));
+    let asked = failed.map(|o| if o.synced_revisions.is_empty() { &o.asked_revisions } else { &o.synced_revisions });
+    let all = asked.filter(|list| !list.is_empty()).unwrap_or(&app.status.revisions);
+    own.and_then(|index| all.get(index)).or(all.first()).cloned().unwrap_or_default()
 }
 
 fn later(open: &Open, app: &Application) -> bool {
@@ -134,14 +146,10 @@ mod tests {
 
     fn open() -> Open {
         let app = version("Synced", "old", "Healthy", &[], "Succeeded");
-        let change = Change {
-            new: ImageRef::parse("nginx:2").unwrap(),
-            old_tag: Some("1".into()),
-            old_digest: None,
-            labels: Default::default(),
-        };
+        let new = ImageRef::parse("nginx:2").unwrap();
+        let change = Change::of(new, Some("1".into()), None, "semver");
         let place = Place { method: "git".into(), commit: "abc".into(), ..Place::default() };
-        Open { committed: report::committed(&app, &change, place, Timestamp::UNIX_EPOCH), synced: None }
+        Open { committed: report::committed(&app, &change, &[], place, Timestamp::UNIX_EPOCH), synced: None }
     }
 
     #[test]
@@ -165,6 +173,7 @@ mod tests {
             let holds = Holds { synced: contains, failed: contains };
             let (events, ended) = follow(&mut open, &app, holds, Timestamp::UNIX_EPOCH);
             assert_eq!((kinds(&events).as_str(), ended), (expected, done), "{sync} {revision} {health} {phase}");
+            assert!(events.iter().all(|event| event.revision == revision), "{events:?}");
         }
     }
 

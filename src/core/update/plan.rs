@@ -1,13 +1,13 @@
 //! Plan: decisions grouped by (remote, branch), and what applying them to a tree gives. Pure and repeatable: a branch
 //! that moved is simply planned again on its new tree (image-updates.md GIT-7 to GIT-9, OWN-6, DEC-8).
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::decision::{self, Change};
 use super::diff;
+use crate::core::application::Application;
 use crate::core::application::source::Route;
-use crate::core::application::{Application, SourceType};
 use crate::core::problem::Problem;
 use crate::core::writeback::{self, FileChange, ImageEdit, Overlay, Refusal, Target, Tree};
 
@@ -51,6 +51,8 @@ pub enum Applied {
         /// `anchor-shared`, `parameters-shadowed`, …
         warnings: Vec<Problem>,
     },
+    /// An earlier unit of the same push wrote these very values: one write, credited to both (OWN-6). Its position.
+    Shared(usize),
     /// The tree holds the values already: no commit.
     AlreadySo,
     /// Not written as things are.
@@ -61,22 +63,31 @@ pub enum Applied {
 pub fn apply(units: &[Unit], tree: &dyn Tree) -> Vec<Applied> {
     let mut overlay = Overlay::on(tree);
     let collisions = collisions(units);
+    let mut wrote: BTreeMap<&str, usize> = BTreeMap::new();
     units
         .iter()
         .zip(collisions)
-        .map(|(unit, collision)| {
+        .enumerate()
+        .map(|(index, (unit, collision))| {
             if let Some(refusal) = collision {
                 return Applied::Refused(refusal);
             }
-            match writeback::edit(&overlay, &unit.target, &unit.app, &unit.route, &unit.edits) {
+            let edit = |tree: &dyn Tree| writeback::edit(tree, &unit.target, &unit.app, &unit.route, &unit.edits);
+            match edit(&overlay) {
                 Err(refusal) => Applied::Refused(refusal),
-                Ok(edited) if edited.changes.is_empty() => Applied::AlreadySo,
+                Ok(edited) if edited.changes.is_empty() => match wrote.get(unit.target.path()) {
+                    Some(earlier) if edit(tree).is_ok_and(|alone| !alone.changes.is_empty()) => {
+                        Applied::Shared(*earlier)
+                    }
+                    _ => Applied::AlreadySo,
+                },
                 Ok(edited) => {
                     let mut text = String::new();
                     for file in &edited.changes {
                         text.push_str(&diff::unified(&file.path, file.before.as_deref(), &file.after));
                         overlay.write(file.path.clone(), file.executable, file.after.clone());
                     }
+                    wrote.insert(unit.target.path(), index);
                     Applied::Changed { files: edited.changes, diff: text, warnings: edited.warnings }
                 }
             }
@@ -89,10 +100,11 @@ pub fn collisions(units: &[Unit]) -> Vec<Option<Refusal>> {
     let mut writes = Vec::new();
     for (index, unit) in units.iter().enumerate() {
         for edit in unit.edits.iter().filter(|edit| edit.due) {
-            writes.push((index, (unit.target.path().to_owned(), place_of(unit, edit)), &edit.value));
+            let (place, value) = writeback::claim(Some(&unit.target), unit.route.kind, &edit.slot, &edit.value);
+            writes.push((index, (unit.target.path().to_owned(), place), value));
         }
     }
-    let met = decision::collisions(writes.iter().map(|(_, place, value)| (place, *value)));
+    let met = decision::collisions(writes.iter().map(|(_, place, value)| (place, value)));
     let mut refusals = vec![None; units.len()];
     for at in &met {
         let (index, (path, place), _) = &writes[*at];
@@ -100,7 +112,7 @@ pub fn collisions(units: &[Unit]) -> Vec<Option<Refusal>> {
             .iter()
             .map(|other| &writes[*other])
             .filter(|(_, (p, q), _)| p == path && q == place)
-            .map(|(unit, _, value)| format!("{} of {}", value.tag.as_deref().unwrap_or("-"), units[*unit].app.key))
+            .map(|(unit, _, value)| format!("{value} of {}", units[*unit].app.key))
             .collect();
         let others: Vec<String> = others.into_iter().collect();
         let text = format!("different values are meant for {place}: {}", others.join(", "));
@@ -112,25 +124,15 @@ pub fn collisions(units: &[Unit]) -> Vec<Option<Refusal>> {
     refusals
 }
 
-/// The place inside the target that an image writes, by name.
-fn place_of(unit: &Unit, edit: &ImageEdit) -> String {
-    let names = &edit.slot.names;
-    let values = matches!(unit.target, Target::HelmValues { .. })
-        || (matches!(unit.target, Target::Override { .. }) && unit.route.kind == SourceType::Helm);
-    if values {
-        return names.helm_spec.clone().unwrap_or_else(|| names.helm_tag.clone());
-    }
-    let image = &edit.slot.image;
-    let name = names.kustomize_name.clone().unwrap_or_else(|| match &image.registry {
-        Some(registry) => format!("{registry}/{}", image.name),
-        None => image.name.clone(),
-    });
-    format!("images[{name}]")
+/// Refusals that are the matter of whoever wrote to a push branch beside us (GIT-12).
+pub fn is_theirs(kind: &str) -> bool {
+    kind.starts_with("yaml") || matches!(kind, "target-missing" | "path-not-regular" | "lfs-pointer")
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::core::application::SourceType;
     use crate::core::image::ImageRef;
     use crate::core::writeback::{MapTree, Names, Slot};
 
@@ -188,6 +190,24 @@ mod tests {
         ];
         let refused: Vec<bool> = collisions(&units).iter().map(Option::is_some).collect();
         assert_eq!(refused, [true, true, false, false, true, false]);
+    }
+
+    #[test]
+    fn own_6_equal_values_are_one_write_credited_to_both() {
+        let tree = MapTree::of([("v.yaml", b"image: {tag: '1'}\n".to_vec())]);
+        let mut other = unit("b", "v.yaml", vec![("image.tag", "2")]);
+        for edit in &mut other.edits {
+            // Another alias and another spelling of the same image.
+            edit.slot.image = ImageRef::parse("b=docker.io/library/nginx").unwrap();
+            edit.value = ImageRef::parse("b=docker.io/library/nginx:2").unwrap();
+        }
+        let units =
+            [unit("a", "v.yaml", vec![("image.tag", "2")]), other, unit("c", "v.yaml", vec![("image.tag", "2")])];
+        let applied = apply(&units, &tree);
+        assert!(matches!(applied[0], Applied::Changed { .. }), "{applied:?}");
+        assert_eq!(applied[1..], [Applied::Shared(0), Applied::Shared(0)]);
+        let after = MapTree::of([("v.yaml", b"image: {tag: '2'}\n".to_vec())]);
+        assert_eq!(apply(&units, &after), [Applied::AlreadySo, Applied::AlreadySo, Applied::AlreadySo]);
     }
 
     #[test]

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 
 use super::decision::Change;
 use crate::core::application::Application;
-use crate::core::event::{Earlier, Event, Kind, Place};
+use crate::core::event::{Earlier, Event, Kind, Moved, Place};
 
 /// What identifies an Application in events: its UID, or its key where a manifest has none.
 pub fn uid(app: &Application) -> String {
@@ -33,7 +33,23 @@ pub fn change(app: &Application, change: &Change, kind: Kind, last: &str, at: Ti
         message: String::new(),
         place: None,
         count: 1,
+        apps: Vec::new(),
         earlier: None,
+        strategy: change.strategy.to_owned(),
+        first_seen: change.first_seen,
+        revision: String::new(),
+        beside: Vec::new(),
+    }
+}
+
+/// A change as the events of its commit list it.
+pub fn moved(change: &Change) -> Moved {
+    Moved {
+        alias: change.new.alias_text().to_owned(),
+        image: change.new.full_name(),
+        old: change.old_text(),
+        new: change.new_text(),
+        strategy: change.strategy.to_owned(),
     }
 }
 
@@ -42,17 +58,20 @@ pub fn refused(app: &Application, about: &Change, kind: Kind, reason: &str, text
     Event { reason: reason.to_owned(), message: text.to_owned(), ..change(app, about, kind, reason, at) }
 }
 
-/// `committed`: the value is durable at this place.
-pub fn committed(app: &Application, about: &Change, place: Place, at: Timestamp) -> Event {
+/// `committed`: the value is durable at this place, together with all `changes` of the Application's commit.
+pub fn committed(app: &Application, about: &Change, changes: &[Change], place: Place, at: Timestamp) -> Event {
     let mut event = change(app, about, Kind::Committed, &place.commit, at);
+    event.beside = changes.iter().map(moved).collect();
     event.message = format!("{} {} -> {}", event.image, shown(&event.old), event.new);
     event.place = Some(place);
     event
 }
 
-/// `synced`, `healthy` or `degraded`, following a committed event.
-pub fn follows(committed: &Event, kind: Kind, message: String, at: Timestamp) -> Event {
-    let commit = committed.place.as_ref().map(|place| place.commit.as_str()).unwrap_or_default();
+/// `synced`, `healthy` or `degraded` at a revision, following a committed event.
+pub fn follows(committed: &Event, kind: Kind, revision: &str, message: String, at: Timestamp) -> Event {
+    // A patch has no commit: what it is followed by is told apart by its own id.
+    let commit = committed.place.as_ref().map(|place| place.commit.as_str()).filter(|commit| !commit.is_empty());
+    let commit = commit.unwrap_or(&committed.id);
     let subject = if committed.alias.is_empty() {
         committed.image.clone()
     } else {
@@ -64,6 +83,7 @@ pub fn follows(committed: &Event, kind: Kind, message: String, at: Timestamp) ->
         at,
         message,
         reason: String::new(),
+        revision: revision.to_owned(),
         earlier: Some(Earlier { id: committed.id.clone(), at: committed.at }),
         ..committed.clone()
     }
@@ -81,21 +101,17 @@ mod tests {
     #[test]
     fn evt_1_one_change_id_joins_found_committed_synced_healthy() {
         let app = Application::decode(r#"{"metadata":{"name":"web","namespace":"argocd","uid":"u"}}"#).unwrap();
-        let about = Change {
-            new: ImageRef::parse("w=ghcr.io/acme/web:1.1").unwrap(),
-            old_tag: Some("1.0".into()),
-            old_digest: None,
-            labels: Default::default(),
-        };
+        let new = ImageRef::parse("w=ghcr.io/acme/web:1.1").unwrap();
+        let about = Change::of(new, Some("1.0".into()), None, "semver");
         let at = Timestamp::UNIX_EPOCH;
         let found = change(&app, &about, Kind::Found, "", at);
-        let done = committed(&app, &about, Place { commit: "abc".into(), ..Place::default() }, at);
-        let healthy = follows(&done, Kind::Healthy, String::new(), at);
+        let done = committed(&app, &about, &[], Place { commit: "abc".into(), ..Place::default() }, at);
+        let healthy = follows(&done, Kind::Healthy, "r", String::new(), at);
         assert_eq!(found.change, done.change);
         assert_eq!(done.change, healthy.change);
-        let ids = [&found.id, &done.id, &healthy.id, &follows(&done, Kind::Synced, String::new(), at).id];
+        let ids = [&found.id, &done.id, &healthy.id, &follows(&done, Kind::Synced, "r", String::new(), at).id];
         let different: std::collections::BTreeSet<_> = ids.iter().collect();
         assert_eq!(different.len(), 4);
-        assert_eq!(committed(&app, &about, Place { commit: "abc".into(), ..Place::default() }, at).id, done.id);
+        assert_eq!(committed(&app, &about, &[], Place { commit: "abc".into(), ..Place::default() }, at).id, done.id);
     }
 }

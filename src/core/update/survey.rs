@@ -5,17 +5,22 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use sha2::{Digest as _, Sha256};
-
-use super::commit::BranchData;
-use super::decision::{self, Change, Decision, Facts, State, decide};
-use super::plan::Unit;
+use super::claims::Claim;
+use super::decision::{self, Change, Decision, Facts, Reverted, State, decide};
+use super::parent::Parent;
+use super::plan::{self, Unit};
 use super::tracked::{AppSettings, Discover, Method, TrackedImage};
 use crate::core::application::source::{self, Request, Route, normalise_repo_url};
 use crate::core::application::{Application, SourceType};
-use crate::core::image::{Candidate, Choice, ImageRef, Strategy};
+use crate::core::image::{Candidate, Choice, ImageRef};
 use crate::core::problem::Problem;
-use crate::core::writeback::{self, Desired, ImageEdit, Patch, Refusal, Target, Tree};
+use crate::core::writeback::{self, Desired, Patch, Refusal, Target, Tree};
+
+mod notes;
+mod units;
+
+use notes::{claims, ineffective, parent_problems, standing_problems};
+use units::{parameters, push_branches, units};
 
 /// A tree that a round may hold on to.
 pub type SharedTree = Arc<dyn Tree + Send + Sync>;
@@ -77,6 +82,10 @@ pub struct Inputs<'a> {
     pub offline: bool,
     /// `--allow-downgrade`.
     pub allow_downgrade: bool,
+    /// Who manages the Application, if anybody does (ARG-8).
+    pub parent: Option<&'a Parent>,
+    /// Values that this parent put back, by the position of their image.
+    pub reverted: &'a BTreeMap<usize, Reverted>,
 }
 
 /// Where an image is written.
@@ -113,6 +122,24 @@ pub struct ImageReport {
     pub decision: Option<Decision>,
     /// Why it did not.
     pub trouble: Option<Trouble>,
+    /// Its place holds the candidate, and what runs is not it because nobody reads that place (ROUTE-8).
+    pub ineffective: Option<String>,
+}
+
+impl ImageReport {
+    /// How many of the tags that it may take rank above the one in use.
+    pub fn behind(&self) -> usize {
+        let (Some(choice), Some(decision)) = (&self.choice, &self.decision) else { return 0 };
+        let tag = decision.old.split('@').next().unwrap_or_default();
+        if tag.is_empty() {
+            return 0;
+        }
+        let takes = || choice.verdicts.iter().filter(|v| matches!(v.standing.word(), "chosen" | "accepted"));
+        // Verdicts come highest rank first; a tag that is not taken any more has its place by its name.
+        takes()
+            .position(|verdict| verdict.tag == tag)
+            .unwrap_or_else(|| takes().filter(|v| self.image.selection.compare_names(&v.tag, tag).is_gt()).count())
+    }
 }
 
 /// A unit with the branch it goes to.
@@ -155,6 +182,8 @@ pub struct Survey {
     pub units: Vec<Routed>,
     /// Changes for the Application itself, one patch per source.
     pub parameters: Vec<Parameters>,
+    /// What its images want where, written or not (OWN-6).
+    pub claims: Vec<Claim>,
     /// Warnings that are no state.
     pub problems: Vec<Problem>,
     /// What is missing.
@@ -172,13 +201,27 @@ pub fn survey(inputs: &Inputs<'_>) -> Survey {
         places.push(place);
     }
     match inputs.settings.method {
-        Method::Argocd => parameters(inputs, &places, &mut survey),
+        Method::Argocd => {
+            parameters(inputs, &places, &mut survey);
+            parent_problems(inputs, &places, &mut survey);
+        }
         Method::Git(_) => {
             units(inputs, &places, &mut survey);
-            push_branches(inputs, &live, &mut survey);
+            push_branches(inputs, &live, &mut places, &mut survey);
+            standing_problems(inputs, &places, &mut survey);
         }
     }
+    survey.claims = claims(inputs, &places, &survey);
     survey
+}
+
+/// The value in use, as an image.
+fn standing_value(report: &ImageReport, decision: &Decision) -> ImageRef {
+    let (tag, digest) = match decision.old.split_once('@') {
+        Some((tag, digest)) => (Some(tag.to_owned()), Some(digest.to_owned())),
+        None => (Some(decision.old.clone()), None),
+    };
+    report.image.image.with_tag(tag, digest)
 }
 
 /// The place of one image, once it is known.
@@ -208,6 +251,7 @@ fn image(
         choice: None,
         decision: None,
         trouble: None,
+        ineffective: None,
     };
     if inputs.allow_downgrade {
         report.image.allow_downgrade = true;
@@ -218,12 +262,12 @@ fn image(
     }
     let place = match place(inputs, tracked, at) {
         Ok(place) => place,
-        Err(stop) => return (stop.into_report(report), None),
+        Err(stop) => return (stop.on_branch_of(at).into_report(report), None),
     };
     report.destination = Some(destination(&place));
     match read_desired(inputs, tracked, &place, at) {
         Ok(desired) => report.desired = desired,
-        Err(stop) => return (stop.into_report(report), None),
+        Err(stop) => return (stop.on_branch_of(at).into_report(report), None),
     }
     let candidates = match &inputs.candidates[index] {
         Ok(candidates) => candidates,
@@ -240,13 +284,16 @@ fn image(
         choice: &choice,
         candidates,
         discover: Discover::default_for(inputs.offline, inputs.app.has_status),
+        reverted: inputs.reverted.get(&index),
     };
-    let decision = decide(&report.image, &facts);
+    let mut decision = decide(&report.image, &facts);
     if decision.wants_digest
         && let Some(chosen) = &choice.chosen
     {
         survey.wants.insert(Want::Digest(index, chosen.tag.clone()));
     }
+    report.ineffective = ineffective(inputs, &report, &decision, &place, live);
+    decision.reasons.extend(report.ineffective.iter().map(|why| format!("not effective: {why}")));
     report.state = decision.state;
     report.choice = Some(choice);
     report.decision = Some(decision);
@@ -260,6 +307,16 @@ enum Stop {
 }
 
 impl Stop {
+    /// On a push branch that others wrote to, what can no longer be edited is theirs to resolve (GIT-12).
+    fn on_branch_of(self, at: &BTreeMap<(String, String), String>) -> Stop {
+        match self {
+            Stop::Refused(refusal) if !at.is_empty() && plan::is_theirs(refusal.kind) => {
+                Stop::Refused(Refusal { kind: "foreign-commits", ..refusal })
+            }
+            other => other,
+        }
+    }
+
     fn into_report(self, mut report: ImageReport) -> ImageReport {
         let (state, trouble) = match self {
             Stop::Refused(refusal) => {
@@ -378,159 +435,6 @@ fn read_desired(
         Some(target) => {
             let tree = tree_of(inputs, &place.repo_url, &place.base, at)?;
             Ok(writeback::desired(tree.as_ref(), target, inputs.app, &place.route, &slot)?)
-        }
-    }
-}
-
-/// The value an image's place shall hold, and whether that is a change.
-fn edit(report: &ImageReport) -> Option<ImageEdit> {
-    let slot = report.image.slot();
-    let by_digest = report.image.selection.strategy == Strategy::Digest;
-    let decision = report.decision.as_ref()?;
-    if let (State::UpdateDue, Some(change)) = (decision.state, &decision.change) {
-        return Some(ImageEdit { slot, value: change.new.clone(), by_digest, due: true });
-    }
-    // The others keep what they have: the list of an override file replaces the whole one (FMT-O1).
-    if !matches!(decision.state, State::UpToDate | State::Held | State::NoCandidate) || decision.old.is_empty() {
-        return None;
-    }
-    let (tag, digest) = match decision.old.split_once('@') {
-        Some((tag, digest)) => (Some(tag.to_owned()), Some(digest.to_owned())),
-        None => (Some(decision.old.clone()), None),
-    };
-    Some(ImageEdit { slot, value: report.image.image.with_tag(tag, digest), by_digest, due: false })
-}
-
-fn changes_of(reports: &[&ImageReport]) -> Vec<Change> {
-    reports.iter().filter_map(|r| r.decision.as_ref().filter(|d| d.state == State::UpdateDue)?.change.clone()).collect()
-}
-
-/// Due changes by target become units (DEC-8).
-fn units(inputs: &Inputs<'_>, places: &[Option<Place>], survey: &mut Survey) {
-    let mut groups: BTreeMap<(String, String, Target), Vec<usize>> = BTreeMap::new();
-    for (index, place) in places.iter().enumerate() {
-        if let Some(Place { target: Some(target), repo_url, base, .. }) = place {
-            let key = (normalise_repo_url(repo_url), base.clone(), target.clone());
-            groups.entry(key).or_default().push(index);
-        }
-    }
-    for ((remote, base, target), members) in groups {
-        let reports: Vec<&ImageReport> = members.iter().map(|index| &survey.images[*index]).collect();
-        let changes = changes_of(&reports);
-        if changes.is_empty() {
-            continue;
-        }
-        let edits: Vec<ImageEdit> = reports.iter().filter_map(|report| edit(report)).collect();
-        let Some(place) = places[members[0]].clone() else { continue };
-        let branch = match branch_for(inputs, &remote, &base, target.path(), &changes) {
-            Ok(branch) => branch,
-            Err(problem) => {
-                for index in
-                    members.iter().filter(|i| survey.images[**i].state == State::UpdateDue).copied().collect::<Vec<_>>()
-                {
-                    survey.images[index].state = State::Failed;
-                    survey.images[index].trouble = Some(Trouble { kind: problem.code, text: said(&problem) });
-                }
-                continue;
-            }
-        };
-        for index in &members {
-            if let Some(destination) = &mut survey.images[*index].destination {
-                destination.branch.clone_from(&branch);
-            }
-        }
-        let unit = Unit { app: inputs.app.clone(), route: place.route, target, edits, changes };
-        survey.units.push(Routed { repo_url: place.repo_url, base, branch, unit });
-    }
-}
-
-fn branch_for(
-    inputs: &Inputs<'_>,
-    remote: &str,
-    base: &str,
-    file: &str,
-    changes: &[Change],
-) -> Result<String, Problem> {
-    let Some(setting) = &inputs.settings.git_branch else { return Ok(base.to_owned()) };
-    let key = Sha256::digest(format!("{remote}|{base}|{file}"));
-    let target_key: String = key[..4].iter().map(|byte| format!("{byte:02x}")).collect();
-    let data = BranchData { app: &inputs.app.key, changes, target_key: &target_key };
-    setting.push_branch(base, &data)
-}
-
-/// Where the push branch exists already, what it holds counts (DES-2): its files are wanted, and the images are
-/// decided once more against them.
-fn push_branches(inputs: &Inputs<'_>, live: &[ImageRef], survey: &mut Survey) {
-    let mut at = BTreeMap::new();
-    for routed in &survey.units {
-        let remote = normalise_repo_url(&routed.repo_url);
-        let Some(Ok(view)) = inputs.remotes.get(&remote) else { continue };
-        if routed.branch == routed.base || !view.branches.contains(&routed.branch) {
-            continue;
-        }
-        if view.trees.contains_key(&routed.branch) {
-            at.insert((remote, routed.base.clone()), routed.branch.clone());
-        } else {
-            survey.wants.insert(Want::Branch(remote, routed.branch.clone()));
-        }
-    }
-    if at.is_empty() {
-        return;
-    }
-    let named: BTreeMap<usize, String> = survey
-        .images
-        .iter()
-        .enumerate()
-        .filter_map(|(i, r)| Some((i, r.destination.as_ref()?.branch.clone())))
-        .collect();
-    let mut again = Survey { wants: std::mem::take(&mut survey.wants), ..Survey::default() };
-    let mut places = Vec::new();
-    for index in 0..inputs.settings.images.len() {
-        let (mut report, place) = image(inputs, index, live, &at, &mut again);
-        if let (Some(destination), Some(branch)) = (&mut report.destination, named.get(&index)) {
-            destination.branch.clone_from(branch);
-        }
-        again.images.push(report);
-        places.push(place);
-    }
-    units(inputs, &places, &mut again);
-    again.problems = std::mem::take(&mut survey.problems);
-    *survey = again;
-}
-
-/// Due changes of method `argocd`, one patch per source.
-fn parameters(inputs: &Inputs<'_>, places: &[Option<Place>], survey: &mut Survey) {
-    let mut groups: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
-    for (index, place) in places.iter().enumerate() {
-        if let Some(place) = place {
-            groups.entry(place.route.source_index).or_default().push(index);
-        }
-    }
-    for members in groups.into_values() {
-        let reports: Vec<&ImageReport> = members.iter().map(|index| &survey.images[*index]).collect();
-        let changes = changes_of(&reports);
-        let Some(place) = places[members[0]].as_ref().filter(|_| !changes.is_empty()) else { continue };
-        let edits: Vec<ImageEdit> = reports.iter().filter_map(|report| edit(report)).filter(|e| e.due).collect();
-        let due: Vec<usize> = members.iter().copied().filter(|i| survey.images[*i].state == State::UpdateDue).collect();
-        match writeback::parameters_patch(inputs.app, &place.route, &edits) {
-            Ok(Some(patch)) => {
-                if inputs.offline {
-                    let text = "method argocd changes the Application in the cluster, and there is none".to_owned();
-                    for index in due {
-                        survey.images[index].state = State::Refused;
-                        survey.images[index].trouble =
-                            Some(Trouble { kind: "kubernetes-unavailable", text: text.clone() });
-                    }
-                }
-                survey.parameters.push(Parameters { changes, patch });
-            }
-            Ok(None) => due.into_iter().for_each(|index| survey.images[index].state = State::UpToDate),
-            Err(refusal) => {
-                for index in due {
-                    let report = survey.images[index].clone();
-                    survey.images[index] = Stop::Refused(refusal.clone()).into_report(report);
-                }
-            }
         }
     }
 }

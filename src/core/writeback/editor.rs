@@ -96,6 +96,17 @@ impl Editor {
         self.set_shared(way, text, None)
     }
 
+    /// `anchor-shared`, were the scalar at `way` set.
+    pub(super) fn shared_at(&self, way: &[usize]) -> Vec<Problem> {
+        match self.node(way).map(|node| &node.kind) {
+            Ok(Kind::Alias { anchor }) => {
+                self.stream.anchored(*anchor).map(|target| self.sharing(&target, Some(way))).unwrap_or_default()
+            }
+            Ok(_) => self.sharing(way, None),
+            Err(_) => Vec::new(),
+        }
+    }
+
     fn set_shared(&mut self, way: &[usize], text: &str, from: Option<&[usize]>) -> Result<bool, Refusal> {
         let Some(replacement) = self.replacement(way, text)? else { return Ok(false) };
         let mut expected = self.stream.roots.clone();

@@ -22,6 +22,14 @@ pub(super) fn desired(editor: &Editor, slot: &Slot) -> Result<Option<Desired>, R
     Ok(Some(Desired { name, tag, digest, place: format!("images[{index}] (line {})", element.line) }))
 }
 
+/// Who else the fields of an image's element serve (YML-4).
+pub(super) fn standing(editor: &Editor, slot: &Slot) -> Vec<Problem> {
+    let Ok(Some((list, number))) = list(editor) else { return Vec::new() };
+    let Ok(Some(index)) = element(list, slot, &slot.image) else { return Vec::new() };
+    let fields = ["newTag", "digest"].into_iter().filter_map(|key| list.items()[index].entry(key).ok()?);
+    fields.flat_map(|field| editor.shared_at(&[number, index, field])).collect()
+}
+
 /// Sets the due images (FMT-K1 to K3).
 pub(super) fn edit(editor: &mut Editor, images: &[ImageEdit]) -> Result<Vec<Problem>, Refusal> {
     one_document(editor)?;

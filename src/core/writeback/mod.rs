@@ -223,6 +223,49 @@ pub fn edit(
     Ok(Edited { changes: if same { Vec::new() } else { vec![change] }, warnings })
 }
 
+/// What is to be known of a place whether or not it is written now (EVT-4): `anchor-shared`, `parameters-shadowed`,
+/// `override-has-no-effect`. `slots` are the images that go there.
+pub fn standing(tree: &dyn Tree, target: &Target, app: &Application, route: &Route, slots: &[&Slot]) -> Vec<Problem> {
+    let path = target.path();
+    // What cannot be read is refused where it is decided about.
+    let Ok(Some((bytes, _))) = load(tree, path) else { return Vec::new() };
+    let Ok(editor) = Editor::open(&bytes) else { return Vec::new() };
+    let mut found = match target {
+        Target::Override { .. } => overrides::standing(&editor, app, route, path),
+        Target::HelmValues { .. } => slots.iter().flat_map(|slot| helm::standing(&editor, slot)).collect(),
+        Target::Kustomization { .. } => slots.iter().flat_map(|slot| kustomize::standing(&editor, slot)).collect(),
+    };
+    found.dedup();
+    found.into_iter().map(|w| w.in_object(app.label()).at_key(path)).collect()
+}
+
+/// Why Argo CD will not read what is written to this place, if so (ROUTE-7).
+pub fn unread(target: &Target, app: &Application, route: &Route) -> Option<String> {
+    match target {
+        Target::Override { path } => overrides::unread_because(app.sources.get(route.source_index)?, route, path),
+        Target::HelmValues { .. } | Target::Kustomization { .. } => None,
+    }
+}
+
+/// What an image claims inside a target (method `argocd`: inside its source): the place that decides which version runs,
+/// and what it would mean there. Spellings of one meaning are one value (OWN-6).
+pub fn claim(target: Option<&Target>, kind: SourceType, slot: &Slot, value: &ImageRef) -> (String, String) {
+    let whole = || format!("{}:{}", value.canonical(), value.tag_text());
+    let parameters = match target {
+        Some(Target::HelmValues { .. }) => true,
+        Some(Target::Kustomization { .. }) => false,
+        Some(Target::Override { .. }) | None => kind == SourceType::Helm,
+    };
+    if !parameters {
+        let name = slot.names.kustomize_name.clone().unwrap_or_else(|| value.canonical().to_string());
+        return (format!("images[{name}]"), whole());
+    }
+    match &slot.names.helm_spec {
+        Some(spec) => (spec.clone(), whole()),
+        None => (slot.names.helm_tag.clone(), value.tag_text()),
+    }
+}
+
 /// The patch that makes the Application's own parameters hold the due images' values (§13); `None` if they do.
 pub fn parameters_patch(app: &Application, route: &Route, images: &[ImageEdit]) -> Result<Option<Patch>, Refusal> {
     spec::patch(app, route, images)

@@ -53,8 +53,23 @@ pub(super) fn edit(
     Ok(warnings)
 }
 
-/// ROUTE-7: Argo CD reads such a file only beside the source's own manifests.
+/// What is to be said of a file that stands.
+pub(super) fn standing(editor: &Editor, app: &Application, route: &Route, path: &str) -> Vec<Problem> {
+    let Some(source) = app.sources.get(route.source_index) else { return Vec::new() };
+    let listed = route.kind == SourceType::Helm
+        && items(editor, "helm", "parameters").is_ok_and(|parameters| !parameters.is_empty());
+    let shadowed = if listed { shadowed(editor, source) } else { None };
+    shadowed.into_iter().chain(unread(source, route, path)).collect()
+}
+
 fn unread(source: &Source, route: &Route, path: &str) -> Option<Problem> {
+    let why = unread_because(source, route, path)?;
+    let text = format!("Argo CD will not read {path}: {why}");
+    Some(Problem::warning("override-has-no-effect", text).hint("set write-back-target to helmvalues:<path>"))
+}
+
+/// ROUTE-7: Argo CD reads such a file only beside the source's own manifests.
+pub(super) fn unread_because(source: &Source, route: &Route, path: &str) -> Option<String> {
     let (dir, base) = path.rsplit_once('/').unwrap_or(("", path));
     let why = if source.chart.is_some() {
         "the source is a chart"
@@ -65,8 +80,7 @@ fn unread(source: &Source, route: &Route, path: &str) -> Option<Problem> {
     } else {
         return None;
     };
-    let text = format!("Argo CD will not read {path}: {why}");
-    Some(Problem::warning("override-has-no-effect", text).hint("set write-back-target to helmvalues:<path>"))
+    Some(why.to_owned())
 }
 
 fn helm(editor: &mut Editor, source: &Source, images: &[ImageEdit]) -> Result<Option<Problem>, Refusal> {

@@ -106,6 +106,11 @@ impl Tally {
         *self.lock().dead.entry((service.to_owned(), reason.to_owned())).or_default() += 1;
     }
 
+    /// Services whose breaker is open, with the place it guards.
+    pub fn open_breakers(&self) -> Vec<(String, String)> {
+        self.lock().open_breakers.clone()
+    }
+
     pub(in crate::daemon) fn set_open_breakers(&self, places: Vec<(String, String)>) {
         self.lock().open_breakers = places;
     }

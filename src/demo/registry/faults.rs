@@ -7,7 +7,10 @@ use axum::response::Response;
 use bytes::Bytes;
 use futures::{StreamExt, stream};
 use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
+use tokio::sync::Barrier;
 
 /// Which requests an answer is scripted for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,6 +44,8 @@ pub enum Fault {
     Drip(Duration),
     /// The right answer after this time.
     Late(Duration),
+    /// The right answer once so many requests wait at the same barrier.
+    Together(Arc<Barrier>),
     /// So many bytes of JSON blanks, then the right answer.
     Huge(usize),
     /// So many bytes of blanks, compressed.
@@ -62,8 +67,12 @@ impl Fault {
         Fault::Status(429, vec![("retry-after", retry_after.to_owned())])
     }
 
-    /// Turns the right answer into this one.
-    pub(super) async fn apply(self, right: (StatusCode, HeaderMap, Vec<u8>)) -> Response {
+    /// Turns the right answer into this one. `poured` counts the bytes of bodies that are made piece by piece.
+    pub(super) async fn apply(self, right: (StatusCode, HeaderMap, Vec<u8>), poured: Arc<AtomicU64>) -> Response {
+        let count = move |piece: Bytes| {
+            poured.fetch_add(piece.len() as u64, Ordering::Relaxed);
+            Ok::<_, io::Error>(piece)
+        };
         let (status, mut headers, body) = right;
         match self {
             Fault::Status(code, more) => {
@@ -94,19 +103,23 @@ impl Fault {
                         return None;
                     }
                     tokio::time::sleep(each).await;
-                    Some((Ok::<_, io::Error>(left.slice(..1)), left.slice(1..)))
+                    Some((left.slice(..1), left.slice(1..)))
                 });
-                answer(status, headers, Body::from_stream(drops))
+                answer(status, headers, Body::from_stream(drops.map(count)))
             }
             Fault::Late(wait) => {
                 tokio::time::sleep(wait).await;
                 answer(status, headers, Body::from(body))
             }
+            Fault::Together(barrier) => {
+                barrier.wait().await;
+                answer(status, headers, Body::from(body))
+            }
             Fault::Huge(bytes) => {
                 let blanks = Bytes::from(vec![b' '; 64 << 10]);
                 let pieces = bytes.div_ceil(blanks.len());
-                let all = (0..pieces).map(move |_| Ok::<_, io::Error>(blanks.clone())).chain([Ok(Bytes::from(body))]);
-                answer(status, headers, Body::from_stream(stream::iter(all)))
+                let all = (0..pieces).map(move |_| blanks.clone()).chain([Bytes::from(body)]);
+                answer(status, headers, Body::from_stream(stream::iter(all.map(count))))
             }
             Fault::Bomb(bytes) => {
                 headers.insert("content-encoding", HeaderValue::from_static("gzip"));

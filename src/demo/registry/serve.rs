@@ -56,7 +56,8 @@ async fn serve(Shared((shared, address)): Shared<Context>, request: Request) -> 
         query: parts.uri.query().unwrap_or_default(),
         headers: &parts.headers,
     };
-    let (right, fault) = {
+    let _at_once = AtOnce::enter(&shared);
+    let (right, fault, poured) = {
         let mut state = shared.lock().unwrap_or_else(|e| e.into_inner());
         let what = what(&asked, &state.habits.token_path);
         let kind = kind(&what, asked.method);
@@ -69,14 +70,32 @@ async fn serve(Shared((shared, address)): Shared<Context>, request: Request) -> 
             _ => right.0.as_u16(),
         };
         state.log.push(seen(&asked, status));
-        (right, fault)
+        (right, fault, state.poured.clone())
     };
     match fault {
-        Some(fault) => fault.apply(right).await,
+        Some(fault) => fault.apply(right, poured).await,
         None => {
             let (status, headers, body) = right;
             answer(status, headers, if parts.method == Method::HEAD { Body::empty() } else { Body::from(body) })
         }
+    }
+}
+
+/// A request that is being answered.
+struct AtOnce(Arc<Mutex<State>>);
+
+impl AtOnce {
+    fn enter(shared: &Arc<Mutex<State>>) -> AtOnce {
+        let mut state = shared.lock().unwrap_or_else(|e| e.into_inner());
+        state.at_once.0 += 1;
+        state.at_once.1 = state.at_once.1.max(state.at_once.0);
+        AtOnce(shared.clone())
+    }
+}
+
+impl Drop for AtOnce {
+    fn drop(&mut self) {
+        self.0.lock().unwrap_or_else(|e| e.into_inner()).at_once.0 -= 1;
     }
 }
 

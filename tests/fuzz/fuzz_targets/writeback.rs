@@ -1,8 +1,8 @@
-//! cargo-fuzz's entry to `images::writeback`.
+//! cargo-fuzz's entry to `files::writeback`.
 #![no_main]
 
 #[allow(dead_code)]
 #[path = "../targets/mod.rs"]
 mod targets;
 
-libfuzzer_sys::fuzz_target!(|input: &[u8]| targets::images::writeback(input));
+libfuzzer_sys::fuzz_target!(|input: &[u8]| targets::files::writeback(input));

@@ -1,11 +1,11 @@
-//! What people write for image updates, and edits of their files.
+//! What people write for image updates.
 
 use lynceus::config::annotations::settings;
 use lynceus::config::registries::Registries;
-use lynceus::core::application::source::Route;
-use lynceus::core::application::{Application, SourceType};
-use lynceus::core::image::{Candidate, Glob, ImageRef, Selection, Strategy, TagFilter, Version, is_tag, parse_list};
-use lynceus::core::writeback::{self, ImageEdit, MapTree, Names, Slot, Target};
+use lynceus::core::application::Application;
+use lynceus::core::image::{
+    Candidate, Constraint, Glob, ImageRef, Selection, Strategy, TagFilter, Version, is_tag, parse_list,
+};
 
 use super::Parts;
 
@@ -15,14 +15,15 @@ pub fn image_reference(input: &[u8]) {
     if let Ok(image) = ImageRef::parse_reference(&text) {
         let printed = image.full_reference();
         let again = ImageRef::parse_reference(&printed).unwrap_or_else(|e| panic!("{text:?} prints {printed:?}: {e}"));
-        // REF-7: a registry with which the path begins already is not repeated, so such a name is another one again. A
-        // reference that ends in a colon is read by other rules than one that does not (REF-3); so is a path on the Hub
-        // whose first part looks like a host.
+        // Three texts mean something else once printed, each by the spec. REF-7: a registry with which the path begins
+        // already is not repeated. REF-4: what ends in a colon holds an empty constraint, so stage 1 never sees it, which
+        // then reads what is printed (REF-7 leaves the empty tag out) and takes an upper-case host. REF-3: the domain
+        // goes from `index.docker.io/a.b/c`, and `a.b` is a host then; no namespace of the Hub holds a dot.
         let doubled = image.registry.as_ref().is_some_and(|registry| image.name.starts_with(&format!("{registry}/")));
         let host = image.registry.is_none() && image.name.split_once('/').is_some_and(|(first, _)| first.contains('.'));
         let open = image.tag.as_deref() == Some("") || host;
         assert!(doubled || open || again.canonical() == image.canonical(), "{text:?}");
-        // A lenient reading may leave an empty tag, which is as good as none.
+        // The empty constraint of REF-4 is as good as none: REF-7 does not print it.
         let tag = |image: &ImageRef| image.tag.clone().filter(|tag| !tag.is_empty());
         assert_eq!((tag(&again), &again.digest), (tag(&image), &image.digest), "{text:?}");
     }
@@ -109,59 +110,24 @@ pub fn registries(input: &[u8]) {
     }
 }
 
-/// An edit of any file: it holds the new value, a second edit changes nothing, and the lines that do not hold it stay.
-pub fn writeback(input: &[u8]) {
+/// Reads as it was written; alternatives are alternatives; without a pre-release in it, none satisfies it (§11).
+pub fn constraint(input: &[u8]) {
     let mut parts = Parts::of(input);
-    let (kind, tag) = (parts.text(), parts.text());
-    let before = parts.text();
-    let reference = format!("registry.example/web:{tag}");
-    let Ok(value) = ImageRef::parse_reference(&reference) else { return };
-    if !is_tag(&tag) || value.tag.as_deref() != Some(&*tag) {
+    let (one, other) = (parts.text(), parts.text());
+    let versions: Vec<Version> = parts.text().split_whitespace().take(40).filter_map(Version::parse).collect();
+    let Ok(first) = Constraint::parse(&one) else { return };
+    assert_eq!(first.text(), one);
+    for version in &versions {
+        assert!(!version.is_prerelease() || first.considers_prereleases() || !first.matches(version), "{one:?}");
+    }
+    let Ok(second) = Constraint::parse(&other) else { return };
+    // A hyphen range is replaced where its text occurs first, as in the library; and empty text is a constraint, but no
+    // alternative.
+    if one.is_empty() || other.is_empty() || one.contains(" -") || other.contains(" -") {
         return;
     }
-    let (path, target, source) = match kind.len() % 3 {
-        0 => ("values.yaml", Target::HelmValues { path: "values.yaml".into() }, SourceType::Helm),
-        1 => ("kustomization.yaml", Target::Kustomization { path: "kustomization.yaml".into() }, SourceType::Kustomize),
-        _ => (".argocd-source-web.yaml", Target::Override { path: ".argocd-source-web.yaml".into() }, SourceType::Helm),
-    };
-    let route = Route {
-        source_index: 0,
-        kind: source,
-        repo_url: "https://git.example/a.git".to_owned(),
-        path: String::new(),
-        revision: "main".to_owned(),
-        values_file: None,
-    };
-    let object = r#"{"metadata": {"name": "web", "namespace": "argocd"}, "spec": {"source": {"repoURL": "https://git.example/a.git", "path": "."}}}"#;
-    let app = Application::decode(object).expect("an Application");
-    let names = Names {
-        helm_name: "image.name".to_owned(),
-        helm_name_explicit: true,
-        helm_tag: "image.tag".to_owned(),
-        helm_spec: None,
-        kustomize_name: None,
-    };
-    let slot = Slot { image: value.with_tag(None, None), names };
-    let edit = ImageEdit { slot: slot.clone(), value: value.clone(), by_digest: false, due: true };
-    let tree = MapTree::of([(path, before.as_bytes())]);
-    let Ok(edited) = writeback::edit(&tree, &target, &app, &route, std::slice::from_ref(&edit)) else { return };
-    let [change] = edited.changes.as_slice() else { return };
-    let after = String::from_utf8(change.after.clone()).expect("text stays text");
-    let tree = MapTree::of([(path, after.as_bytes())]);
-    let held = writeback::desired(&tree, &target, &app, &route, &slot).unwrap_or_else(|e| panic!("{e:?}: {after}"));
-    let held = held.unwrap_or_else(|| panic!("nothing is held:\n{before}\n--\n{after}"));
-    assert_eq!(held.tag, value.tag, "\n{before}\n--\n{after}");
-    let again = writeback::edit(&tree, &target, &app, &route, &[edit]).unwrap_or_else(|e| panic!("{e:?}: {after}"));
-    assert!(again.changes.is_empty(), "edited twice:\n{after}");
-    // Comments and lines of others stand in the same order: each line taken away is one of the place itself.
-    let gone = lines_gone(&before, &after);
-    assert!(gone <= 4, "{gone} lines are gone:\n{before}\n--\n{after}");
-}
-
-/// How many lines of the first text are not, in order, in the second; a blank file may be begun anew.
-fn lines_gone(before: &str, after: &str) -> usize {
-    similar::TextDiff::from_lines(before, after)
-        .iter_all_changes()
-        .filter(|change| change.tag() == similar::ChangeTag::Delete && !change.value().trim().is_empty())
-        .count()
+    let both = Constraint::parse(&format!("{one}||{other}")).unwrap_or_else(|e| panic!("{one:?} || {other:?}: {e}"));
+    for version in &versions {
+        assert_eq!(both.matches(version), first.matches(version) || second.matches(version), "{one:?} || {other:?}");
+    }
 }

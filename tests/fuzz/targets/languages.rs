@@ -85,6 +85,7 @@ pub fn sprig(input: &[u8]) {
         "{{if ne (.a | upper | upper) (.a | upper)}}broken{{end}}",
         "{{if ne (.a | trim | trim) (.a | trim)}}broken{{end}}",
         "{{if ne (splitList \",\" .a | join \",\") .a}}broken{{end}}",
+        // Of ASCII: half a character is written as U+FFFD, which is longer (core/template, "Differences").
         "{{if gt (trunc 5 (urlquery .a) | len) 5}}broken{{end}}",
         "{{if gt (trunc -5 (urlquery .a) | len) 5}}broken{{end}}",
         "{{if not (hasPrefix .a (print .a .b))}}broken{{end}}",

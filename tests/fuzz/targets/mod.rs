@@ -1,10 +1,13 @@
 //! What is fuzzed: one function per input that people or the network write. Each takes any bytes and panics if a promise
 //! is broken. `tests/fuzz/main.rs` runs them on seeded inputs in the ordinary tests, `fuzz_targets/*.rs` under cargo-fuzz.
 
+pub mod commits;
+pub mod files;
 pub mod git;
 pub mod images;
 pub mod languages;
 pub mod notifications;
+pub mod registry;
 
 use std::sync::OnceLock;
 
@@ -31,7 +34,17 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("tag_selection", images::tag_selection),
     ("image_annotations", images::image_annotations),
     ("registries", images::registries),
-    ("writeback", images::writeback),
+    ("constraint", images::constraint),
+    ("writeback", files::writeback),
+    ("yaml_splice", files::yaml_splice),
+    ("override_file", files::override_file),
+    ("kustomization", files::kustomization),
+    ("commit_template", commits::commit_template),
+    ("branch_template", commits::branch_template),
+    ("challenge", registry::challenge),
+    ("manifest", registry::manifest),
+    ("docker_config", registry::docker_config),
+    ("credentials", registry::credentials),
     ("packets", git::packets),
 ];
 

@@ -63,7 +63,8 @@ pub fn subscriptions(input: &[u8]) {
     let (merged, _) = subscription::merge(globals, &defaults, &labels, &annotations, None);
     let neighbour = Destination { service: "slack".to_owned(), recipient: "general".to_owned() };
     assert!(merged.of("neighbour").contains(&neighbour));
-    // Annotations alone never lead to nowhere; a recipient `:` of the ConfigMap does, as in the original.
+    // Annotations alone never lead to nowhere (SUB-06). A recipient `:` of the ConfigMap does, by §4.2: "each split at
+    // `:`; part 1 = service", kept as upstream has it; its row waits with the problem that there is no such service.
     let (alone, _) = subscription::merge(&[], &defaults, &labels, &annotations, None);
     for destination in alone.by_trigger.values().flatten() {
         assert!(!destination.service.is_empty(), "{destination:?}");

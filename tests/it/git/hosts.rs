@@ -7,7 +7,7 @@ use lynceus::adapters::git::{Error, PushError};
 use std::time::{Duration, Instant};
 
 #[tokio::test]
-async fn tls_verified_with_every_credential_kind() {
+async fn git_2_git_16_compat_q31_tls_verified_with_every_credential_kind() {
     let stranger = Authority::new("somebody else");
     let server = GitHttp::start_signed_by(&stranger);
     server.repository("config.git").commit("main", "first", &[("a", "1")]);
@@ -53,7 +53,7 @@ async fn wrong_and_missing_passwords_are_tried_once() {
 }
 
 #[tokio::test]
-async fn rogue_git_host_receives_no_authorization() {
+async fn ten_3_inv_6_rogue_git_host_receives_no_authorization() {
     let server = GitHttp::start("robot", "secret");
     server.repository("config.git").commit("main", "first", &[("a", "1")]);
     let rogue = GitHttp::start("robot", "secret");
@@ -159,7 +159,7 @@ async fn ssh_fetches_and_pushes() {
 }
 
 #[tokio::test]
-async fn unknown_host_key_refused() {
+async fn git_2_compat_q31_unknown_host_key_refused() {
     let server = Sshd::start().await;
     server.repository("app.git").commit("main", "first", &[("a", "1")]);
     let bench = Bench::new();

@@ -65,7 +65,7 @@ async fn git_5_a_branch_that_was_rewound_is_followed() {
 }
 
 #[tokio::test]
-async fn mirror_corruption_rebuilt() {
+async fn git_5_mirror_corruption_rebuilt() {
     let folder = tempfile::tempdir().unwrap();
     let repository = repository(folder.path(), &[("a.yaml", "one\n")]);
     let bench = Bench::new();
@@ -190,7 +190,7 @@ done\n";
 }
 
 #[tokio::test]
-async fn symlink_submodule_lfs_refused() {
+async fn path_1_symlink_submodule_lfs_refused() {
     let folder = tempfile::tempdir().unwrap();
     let repository = hostile(folder.path());
     let bench = Bench::new();

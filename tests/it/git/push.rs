@@ -11,7 +11,7 @@ fn https(server: &GitHttp) -> Remote {
 }
 
 #[tokio::test]
-async fn two_hundred_apps_one_push() {
+async fn git_7_two_hundred_apps_one_push() {
     let server = GitHttp::start("robot", "secret");
     let repository = server.repository("config.git");
     let files: Vec<(String, String)> =
@@ -143,7 +143,7 @@ async fn git_9_a_lost_race_is_moved_and_loses_nothing() {
 }
 
 #[tokio::test]
-async fn five_foreign_writers_all_land() {
+async fn inv_3_git_9_compat_q25_five_foreign_writers_all_land() {
     let server = GitHttp::start("robot", "secret");
     let repository = server.repository("config.git");
     repository.commit("main", "first", &[("a", "1")]);
@@ -216,7 +216,7 @@ async fn git_10_hooks_and_protection_are_refusals_with_their_words() {
 }
 
 #[tokio::test]
-async fn push_lost_reply_not_repeated() {
+async fn git_11_push_lost_reply_not_repeated() {
     let server = GitHttp::start("robot", "secret");
     let repository = server.repository("config.git");
     repository.commit("main", "first", &[("a", "1")]);
@@ -274,7 +274,7 @@ async fn git_12_a_new_branch_is_made_only_if_absent() {
 }
 
 #[tokio::test]
-async fn foreign_branch_never_forced() {
+async fn git_12_foreign_branch_never_forced() {
     // A server that accepts everything: only the comparison protects the foreign commit.
     let server = GitHttp::start("robot", "secret");
     let repository = server.repository("config.git");

@@ -86,7 +86,7 @@ async fn the_stage_hosts_faults_mean_what_real_ones_mean() {
 
 /// The test above runs no program of its own: its host is in the process. So whatever is started there, we started.
 #[test]
-fn no_process_and_no_worktree() {
+fn git_6_no_process_and_no_worktree() {
     let folder = tempfile::tempdir().unwrap();
     let trace = folder.path().join("trace");
     let ran = std::process::Command::new("strace")

@@ -170,7 +170,7 @@ async fn sec_01_sec_02_canary_scan() {
     let port = echo().await;
     let mut stage = Stage::whole("canary").await;
     let registries = format!(
-        "registries:\n- name: test\n  prefix: 127.0.0.1:{port}\n  api_url: http://127.0.0.1:{port}\n  limit: -1\n"
+        "registries:\n- name: test\n  prefix: 127.0.0.1:{port}\n  api_url: http://127.0.0.1:{port}\n  limit: 1000\n"
     );
     let conf = stage.house.file("registries.conf", &registries);
     let mail = Inbox::start(Manners { auth: "PLAIN LOGIN".into(), ..Manners::default() }).await.expect("a receiver");

@@ -93,26 +93,9 @@ async fn out_11_a_disk_that_runs_full_stops_sending_not_watching_and_nothing_is_
     assert_eq!(texts(&stage.hook), wanted);
 }
 
-/// A daemon whose wall clock the test sets; the monotonic one stays.
-fn with_a_clock(stage: Stage) -> (Stage, std::path::PathBuf) {
-    let library = std::fs::read_dir("/usr/lib").expect("a folder").flatten();
-    let mut library =
-        library.map(|entry| entry.path().join("faketime/libfaketimeMT.so.1")).filter(|path| path.exists());
-    let library = library.next().expect("libfaketime is installed by tests/setup").display().to_string();
-    let clock = stage.house.file("clock", "+0\n");
-    let Stage { ns, house, slack, hook } = stage;
-    let house = house
-        .variable("LD_PRELOAD", &library)
-        .variable("FAKETIME_TIMESTAMP_FILE", &clock.display().to_string())
-        .variable("FAKETIME_NO_CACHE", "1")
-        .variable("FAKETIME_DONT_FAKE_MONOTONIC", "1")
-        .variable("DONT_FAKE_MONOTONIC", "1");
-    (Stage { ns, house, slack, hook }, clock)
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn out_13_a_clock_that_jumps_a_day_expires_nothing_and_starts_no_storm() {
-    let (stage, clock) = with_a_clock(Stage::new("clock").await);
+    let (stage, clock) = Stage::new("clock").await.with_a_clock(Clock::Wall);
     let mut config = once_per_revision(&stage);
     // One call for each attempt of the outbox.
     config.insert("service.webhook.hook".into(), format!("url: {}/hook\nretryMax: -1", stage.hook.url()));

@@ -31,7 +31,12 @@ fn event(namespace: &str, n: usize) -> Event {
         message: String::new(),
         place: None,
         count: 1,
+        apps: Vec::new(),
         earlier: None,
+        strategy: String::new(),
+        first_seen: None,
+        revision: String::new(),
+        beside: Vec::new(),
     }
 }
 

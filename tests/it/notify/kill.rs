@@ -1,7 +1,9 @@
 //! Kills of the notification half: Applications flip without a pause, the daemon dies at random moments, inside of
-//! sends, around the patch of an annotation and at the kernel's door, and is started again in place. At the end what had to be sent is compared with what arrived: nothing lost,
-//! nothing invented, a second copy only where a kill landed inside a send, and then it says so.
-//! `LYNCEUS_KILLS` sets how many (20), `LYNCEUS_SEED` replays a run.
+//! sends, around the patch of an annotation and at the kernel's door, and is started again in place. At the end what had
+//! to be sent is compared with what arrived: nothing lost, nothing invented, a second copy only where a kill landed
+//! inside a send, and then it says so. `LYNCEUS_KILLS` sets how many (20), `LYNCEUS_SEED` replays a run.
+//! One event's way is also cut at each of its syncs of the disk in turn. That these tests would see the defects they are
+//! there for is shown by `make planted`.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -14,6 +16,7 @@ use serde_json::json;
 use super::stage::*;
 use crate::support::api_front::{ApiFront, Moment};
 use crate::support::control_plane::ControlPlane;
+use crate::support::wait_for;
 
 const APPLICATIONS: usize = 8;
 
@@ -189,15 +192,8 @@ async fn dead(stage: &Stage) -> SystemTime {
     at
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn p_3_out_01_out_03_lan_07_dlv_12_kills_lose_nothing_and_repeats_say_so() {
-    let variable = |name: &str| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
-    let kills = variable("LYNCEUS_KILLS").unwrap_or(20);
-    let seed = variable("LYNCEUS_SEED").unwrap_or_else(|| fastrand::u64(..));
-    println!("LYNCEUS_KILLS={kills} LYNCEUS_SEED={seed}");
-    let mut random = fastrand::Rng::with_seed(seed);
-    let front = ApiFront::start(ControlPlane::get().await.port()).await;
-    let stage = Arc::new(Stage::through("kills", front.port()).await);
+/// One template for three services, told of by two triggers.
+async fn configure(stage: &Stage) {
     let mut config = stage.services();
     config.insert("template.x".into(), TEMPLATE.into());
     for (name, phase) in [("on-bad", "Failed"), ("on-good", "Succeeded")] {
@@ -211,19 +207,33 @@ async fn p_3_out_01_out_03_lan_07_dlv_12_kills_lose_nothing_and_repeats_say_so()
     config.insert("service.email".into(), format!("host: 127.0.0.1\nport: {port}\nfrom: a@example.com"));
     stage.configure(&config).await;
     stage.secret(&[("slack-token", "xoxb-1")]).await;
+}
+
+/// One Application that tells of failures by webhook, Slack and mail, and of successes by webhook.
+async fn subscribed(stage: &Stage, n: usize) -> String {
+    let (name, mail) = (format!("app-{n}"), format!("app-{n}@example.com"));
+    let subscribed =
+        [("on-bad.hook", ""), ("on-bad.slack", name.as_str()), ("on-bad.email", mail.as_str()), ("on-good.hook", "")];
+    stage.ns.apply_json(application(&name, &subscribed)).await;
+    name
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn p_3_out_01_out_03_lan_07_dlv_12_kills_lose_nothing_and_repeats_say_so() {
+    let variable = |name: &str| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
+    let kills = variable("LYNCEUS_KILLS").unwrap_or(20);
+    let seed = variable("LYNCEUS_SEED").unwrap_or_else(|| fastrand::u64(..));
+    println!("LYNCEUS_KILLS={kills} LYNCEUS_SEED={seed}");
+    let mut random = fastrand::Rng::with_seed(seed);
+    let front = ApiFront::start(ControlPlane::get().await.port()).await;
+    let stage = Arc::new(Stage::through("kills", front.port()).await);
+    configure(&stage).await;
     stage.house.start().await;
 
     let stop = Arc::new(AtomicBool::new(false));
     let mut lives = Vec::new();
     for n in 0..APPLICATIONS {
-        let (name, mail) = (format!("app-{n}"), format!("app-{n}@example.com"));
-        let subscribed = [
-            ("on-bad.hook", ""),
-            ("on-bad.slack", name.as_str()),
-            ("on-bad.email", mail.as_str()),
-            ("on-good.hook", ""),
-        ];
-        stage.ns.apply_json(application(&name, &subscribed)).await;
+        let name = subscribed(&stage, n).await;
         let (stage, stop, seed) = (stage.clone(), stop.clone(), random.u64(..));
         lives.push(tokio::spawn(async move { flip(&stage, name, seed, &stop).await }));
     }
@@ -239,7 +249,6 @@ async fn p_3_out_01_out_03_lan_07_dlv_12_kills_lose_nothing_and_repeats_say_so()
     for life in lives {
         wanted.extend(life.await.unwrap_or_else(|e| panic!("{e}; LYNCEUS_SEED={seed}\n{}", tail(&stage))));
     }
-    let nothing_open = |s: &serde_json::Value| s["outbox"].as_object().is_some_and(|o| o.keys().all(|k| k == "done"));
     stage.house.until("nothing is open", nothing_open).await;
     let repeats = compare(&wanted, &ledger(&[&stage.slack, &stage.hook]), &killed, seed);
     println!("{} events, {repeats} second copies, kills {kinds:?}", wanted.len());
@@ -249,6 +258,56 @@ async fn p_3_out_01_out_03_lan_07_dlv_12_kills_lose_nothing_and_repeats_say_so()
         let state = stage.state(&format!("app-{n}")).await.unwrap_or_default();
         assert!(!state.is_empty() && state.len() <= 100, "app-{n}: {}", json!(state));
     }
+}
+
+fn nothing_open(status: &serde_json::Value) -> bool {
+    status["outbox"].as_object().is_some_and(|outbox| outbox.keys().all(|state| state == "done"))
+}
+
+/// More syncs than one thread makes from a start to the record of three deliveries.
+const MOST_SYNCS: u32 = 80;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn out_01_out_02_out_03_a_life_that_ends_at_any_of_its_syncs_loses_nothing() {
+    let stage = Stage::new("syncs").await;
+    configure(&stage).await;
+    let app = subscribed(&stage, 0).await;
+    // What is true at the very first start is no news.
+    stage.house.start().await;
+    stage.house.kill();
+    let (mut wanted, mut killed, mut whole) = (BTreeSet::new(), Vec::new(), false);
+    for count in 1..MOST_SYNCS {
+        let revision = format!("r{count}");
+        stage.status(&app, synced("Failed", &revision)).await;
+        let due = about(&app, &revision, false);
+        wanted.extend(due.iter().cloned());
+        let all_done = json!({ "done": wanted.len() });
+        let all_arrived = || {
+            let here: BTreeSet<Event> =
+                ledger(&[&stage.slack, &stage.hook]).iter().map(|accepted| read(&accepted.what).0).collect();
+            due.iter().all(|event| here.contains(event))
+        };
+        stage.house.launch_to_die_at(SYNCS, count);
+        let start = std::time::Instant::now();
+        while !stage.house.ended() && start.elapsed() < PATIENCE {
+            // Recorded as well: nothing is left to be made durable.
+            if all_arrived() && stage.house.status().await.is_some_and(|status| status["outbox"] == all_done) {
+                whole = true;
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        killed.push(dead(&stage).await);
+        wait_for(&format!("{due:?}"), PATIENCE, || async { all_arrived().then_some(()) }).await;
+        stage.house.until("all is recorded", |status| status["outbox"] == all_done).await;
+        stage.house.kill();
+        if whole {
+            break;
+        }
+    }
+    assert!(whole, "no life came to its end");
+    let repeats = compare(&wanted, &ledger(&[&stage.slack, &stage.hook]), &killed, 0);
+    println!("{} lives, {repeats} second copies", killed.len());
 }
 
 fn tail(stage: &Stage) -> String {

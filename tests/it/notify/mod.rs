@@ -11,6 +11,7 @@ mod files;
 mod handover;
 mod images;
 mod kill;
+mod outage;
 mod quiet;
 mod stage;
 mod standalone;

@@ -1,6 +1,7 @@
 //! What these tests start from: Applications as Argo CD leaves them, a ConfigMap and a Secret, receivers, the daemon.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use lynceus::demo::inbox::{Accepted, Inbox, Item, Manners};
@@ -21,6 +22,14 @@ pub const STATE: &str = "notified.notifications.argoproj.io";
 
 /// `[0].<hash>` of the built-in `on-sync-failed`.
 pub const SYNC_FAILED: &str = "[0].QocUZC1QzO--b2WEwALX85YPE5o";
+
+/// Which clocks of the daemon a test sets.
+pub enum Clock {
+    /// The one that people set; intervals and timeouts pass as ever.
+    Wall,
+    /// All: the daemon lives through what is passed over.
+    All,
+}
 
 /// A namespace of Argo CD's with the daemon's manifests, one receiver for Slack and one for everything else.
 pub struct Stage {
@@ -62,6 +71,24 @@ impl Stage {
         let slack = Inbox::start(Manners::default()).await.expect("a receiver");
         let hook = Inbox::start(Manners::default()).await.expect("a receiver");
         Stage { ns, house, slack, hook }
+    }
+
+    /// A daemon whose clock the test sets, by writing `+30s` to the file given.
+    pub fn with_a_clock(self, clock: Clock) -> (Stage, PathBuf) {
+        let library = std::fs::read_dir("/usr/lib").expect("a folder").flatten();
+        let mut library =
+            library.map(|entry| entry.path().join("faketime/libfaketimeMT.so.1")).filter(|path| path.exists());
+        let library = library.next().expect("libfaketime is installed by tests/setup").display().to_string();
+        let file = self.house.file("clock", "+0\n");
+        let Stage { ns, house, slack, hook } = self;
+        let mut house = house
+            .variable("LD_PRELOAD", &library)
+            .variable("FAKETIME_TIMESTAMP_FILE", &file.display().to_string())
+            .variable("FAKETIME_NO_CACHE", "1");
+        if matches!(clock, Clock::Wall) {
+            house = house.variable("FAKETIME_DONT_FAKE_MONOTONIC", "1").variable("DONT_FAKE_MONOTONIC", "1");
+        }
+        (Stage { ns, house, slack, hook }, file)
     }
 
     /// `service.slack` and `service.webhook.hook` for the receivers, `context`.

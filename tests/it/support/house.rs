@@ -282,6 +282,11 @@ impl House {
         (1..=starts).map(read).collect()
     }
 
+    /// The probes' address, for commands that ask a daemon.
+    pub fn daemon(&self) -> String {
+        format!("http://127.0.0.1:{}", self.running.lock().unwrap().probes)
+    }
+
     /// A page of the probes' address, if it is answered with 200.
     pub async fn answer(&self, page: &str) -> Option<String> {
         let port = self.running.lock().unwrap().probes;

@@ -53,7 +53,7 @@ fn annotate(app: &mut Value, key: &str, value: &str) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn section_3_section_10_section_14_broken_annotations_secrets_and_files_hurt_nobody_else() {
+async fn inv_5_section_3_section_10_section_14_broken_annotations_secrets_and_files_hurt_nobody_else() {
     // Application, annotation, value, code, words of the problem
     let table = [
         ("boolean", "app.force-update", "maybe", "config-invalid", vec!["force-update", "maybe"]),
@@ -144,7 +144,7 @@ async fn inv_4_evt_2_an_unreachable_registry_and_git_host_hurt_their_own_and_rec
         "{}1/gone.git",
         gone.split("/gone").next().expect("a host").rsplit_once(':').expect("a port").0.to_owned() + ":"
     );
-    let more = format!("- name: other\n  prefix: {0}\n  api_url: http://{0}\n  limit: -1\n", other.host());
+    let more = format!("- name: other\n  prefix: {0}\n  api_url: http://{0}\n  limit: 1000\n", other.host());
     house.file("registries.conf", &format!("{}{more}", stage.registries()));
     other.set_down(true);
     let mut lost = stage.helm_app("lost", "~1.0");
@@ -209,6 +209,14 @@ async fn git_10_a_push_the_server_refuses_is_shown_with_its_words_and_not_repeat
     let refused = house.events("refused").await;
     assert_eq!((refused.len(), &refused[0]["reason"]), (1, &json!("git-rejected")), "{refused:?}");
     assert_eq!((house.events("committed").await.len(), stage.repository.log("main").len()), (0, before));
+    // Another setting of the Application is a reason to try again within the hour.
+    let settings = json!({ "metadata": { "annotations": { "lynceus.dev/refresh": "hard" } } });
+    ns.patch(ARGO, "Application", "one", &settings).await;
+    let pushed = |r: &String| r.starts_with("POST") && r.ends_with("git-receive-pack");
+    let again = || async { stage.git.requests().iter().any(pushed).then_some(()) };
+    wait_for("it is tried again", Duration::from_secs(20), again).await;
+    house.rounds(2).await;
+    assert!(!stage.git.requests().iter().any(pushed), "{}", house.log());
     // Not wanted any more: the cause is gone.
     let settings = json!({ "metadata": { "annotations": { format!("{PREFIX}app.ignore-tags"): "1.0.1" } } });
     ns.patch(ARGO, "Application", "one", &settings).await;

@@ -2,9 +2,15 @@
 //! Git servers.
 
 mod bad_input;
+mod ending;
 mod kill;
+mod leader;
 mod methods;
 mod offline;
+mod parents;
+mod registries;
+mod shared;
 mod stage;
+mod tenants;
 mod told;
 mod walk;

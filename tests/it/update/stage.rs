@@ -66,7 +66,7 @@ impl Stage {
     /// `registries.conf` for it.
     pub fn registries(&self) -> String {
         let host = self.front.host();
-        format!("registries:\n- name: test\n  prefix: {host}\n  api_url: http://{host}\n  limit: -1\n")
+        format!("registries:\n- name: test\n  prefix: {host}\n  api_url: http://{host}\n  limit: 1000\n")
     }
 
     /// A daemon that knows this registry and trusts this Git server; the source of Applications is still to be named.

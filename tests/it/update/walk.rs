@@ -67,7 +67,9 @@ async fn told(stage: &Stage, ns: &Ns) {
         (events.len() >= APPS).then_some(events)
     })
     .await;
-    assert_eq!(events.len(), APPS);
+    let told: Vec<_> =
+        events.iter().map(|e| (&e.metadata.name, &e.reason, &e.message, &e.metadata.managed_fields)).collect();
+    assert_eq!(events.len(), APPS, "{told:?}");
     for name in names() {
         let app = ns.object(ARGO, "Application", &name).await.expect("it is there");
         assert_eq!(app["metadata"]["annotations"]["argocd.argoproj.io/refresh"], "normal", "{name}");
@@ -86,7 +88,7 @@ async fn told(stage: &Stage, ns: &Ns) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn git_7_git_8_git_14_fifty_apps_one_push_and_cyc_5_a_quiet_round() {
+async fn inv_7_git_7_git_8_git_14_compat_q25_fifty_apps_one_push_and_cyc_5_a_quiet_round() {
     let (stage, ns, house) = fifty("fifty").await;
     house.start().await;
     let status = house.until("the first round ends", |status| status["rounds"].as_u64() >= Some(1)).await;

@@ -170,46 +170,142 @@ async fn reg_13_a_revoked_token_is_renewed_once() {
     assert!(error.to_string().contains("as user \"bot\""), "{error}");
 }
 
+/// A registry with habits of its own.
+struct Dialect {
+    label: &'static str,
+    /// What people write, without the registry.
+    image: &'static str,
+    /// The repository that is asked for.
+    repository: &'static str,
+    /// Who asks; nobody has no credential.
+    who: Option<(&'static str, &'static str)>,
+    /// Whether tokens are given to anybody.
+    open: bool,
+    token_path: &'static str,
+    page: usize,
+    /// More of its entry.
+    entry: &'static str,
+}
+
+const DIALECTS: [Dialect; 7] = [
+    Dialect {
+        label: "generic distribution",
+        image: "team/app",
+        repository: "team/app",
+        who: Some(("bot", "hunter2")),
+        open: false,
+        token_path: "/token",
+        page: 1_000,
+        entry: "",
+    },
+    Dialect {
+        label: "Docker Hub: library/, anonymous tokens",
+        image: "nginx",
+        repository: "library/nginx",
+        who: None,
+        open: true,
+        token_path: "/token",
+        page: 1_000,
+        entry: "  defaultns: library\n",
+    },
+    Dialect {
+        label: "Docker Hub: a personal access token",
+        image: "acme/app",
+        repository: "acme/app",
+        who: Some(("acme", "dckr_pat_123456")),
+        open: false,
+        token_path: "/token",
+        page: 100,
+        entry: "  defaultns: library\n",
+    },
+    Dialect {
+        label: "GHCR: a token is needed even for public images",
+        image: "org/public",
+        repository: "org/public",
+        who: None,
+        open: true,
+        token_path: "/token",
+        page: 1_000,
+        entry: "",
+    },
+    Dialect {
+        label: "GHCR: any user name with a PAT",
+        image: "org/private",
+        repository: "org/private",
+        who: Some(("whoever", "ghp_123456")),
+        open: false,
+        token_path: "/token",
+        page: 1_000,
+        entry: "",
+    },
+    Dialect {
+        label: "Quay: org+robot, small pages",
+        image: "org/app",
+        repository: "org/app",
+        who: Some(("org+robot", "QUAYPASS")),
+        open: false,
+        token_path: "/v2/auth",
+        page: 50,
+        entry: "",
+    },
+    Dialect {
+        label: "Harbor: robot$name, /service/token",
+        image: "proj/deep/app",
+        repository: "proj/deep/app",
+        who: Some(("robot$proj+ci", "s3cret")),
+        open: false,
+        token_path: "/service/token",
+        page: 100,
+        entry: "",
+    },
+];
+
 #[tokio::test]
-async fn registry_dialect_fakes_reg_15() {
-    for (label, auth, token_path, who, path) in [
-        ("GHCR: a token even for public images", Auth::Token(None), "/token", None, "org/public"),
-        (
-            "GHCR: any user name with a PAT",
-            Auth::Token(Some(("x".into(), "ghp_123456".into()))),
-            "/token",
-            Some(("x", "ghp_123456")),
-            "org/private",
-        ),
-        (
-            "Quay: robot names",
-            Auth::Token(Some(("org+robot".into(), "QUAYPASS".into()))),
-            "/v2/auth",
-            Some(("org+robot", "QUAYPASS")),
-            "org/app",
-        ),
-        (
-            "Harbor: robot$ and /service/token",
-            Auth::Token(Some(("robot$ci".into(), "s3cret".into()))),
-            "/service/token",
-            Some(("robot$ci", "s3cret")),
-            "proj/app",
-        ),
-        ("Docker Hub: library", Auth::Token(None), "/token", None, "library/nginx"),
-    ] {
-        let stage = Stage::new().await;
+async fn registry_dialect_fakes_reg_15_reg_5() {
+    for Dialect { label, image, repository, who, open, token_path, page, entry } in DIALECTS {
+        let stage = Stage::with(entry, Options::default()).await;
         stage.registry.behave(|habits| {
-            habits.auth = auth;
+            let account = who.filter(|_| !open).map(|(user, password)| (user.to_owned(), password.to_owned()));
+            habits.auth = Auth::Token(account);
             habits.token_path = token_path.to_owned();
-            habits.page = 50;
+            habits.page = page;
         });
         let tags: Vec<String> = (0..120).map(|n| format!("v{n:04}")).collect();
-        stage.registry.push_tags(path, "2026-01-01T00:00:00Z", tags.iter().map(String::as_str));
-        let who = who.map(|(user, password)| credential(user, password));
-        let listing = stage.list(path, Access::from(who.as_ref())).await.unwrap_or_else(|e| panic!("{label}: {e}"));
-        assert_eq!(listing.tags, tags, "{label}");
-        assert_eq!(stage.endpoint().requests().tokens, 1, "{label}");
+        stage.registry.push_tags(repository, "2026-01-01T00:00:00Z", tags.iter().map(String::as_str));
+        let image = stage.image(image);
+        assert_eq!(stage.registries.repository_of(&image), repository, "{label}");
+        let endpoint = stage.registries.endpoint_of(&image);
+        let given = who.map(|(user, password)| credential(user, password));
+        let access = Access::from(given.as_ref());
+        let listing = stage.registries.tags(&endpoint, repository, access).await;
+        assert_eq!(listing.unwrap_or_else(|e| panic!("{label}: {e}")).tags, tags, "{label}");
+        let platforms = stage.platforms(&["linux/amd64"]);
+        let question =
+            Question { tags: &tags[..1], detail: Detail::Created, platforms: &platforms, ..Question::default() };
+        let described = stage.registries.describe(&endpoint, repository, question, access).await;
+        let described = described.unwrap_or_else(|e| panic!("{label}: {e}"));
+        assert!(described[0].candidate(&platforms).created.is_some(), "{label}: {described:?}");
+        // One challenge, one token with the account and the scope, one page after the other, manifest and configuration.
+        let log = stage.registry.log();
+        let pages = tags.len().div_ceil(page);
+        assert_eq!((endpoint.requests().tokens, log.len()), (1, 2 + pages + 2), "{label}");
+        assert_eq!((log[0].status, log[0].authorization.as_ref()), (401, None), "{label}");
+        assert_eq!(log[1].path, token_path, "{label}");
+        assert_eq!(log[1].authorization, who.and_then(|(user, password)| basic(user, password)), "{label}");
+        let scope: String = url::form_urlencoded::byte_serialize(repository.as_bytes()).collect();
+        assert!(log[1].query.contains(&format!("scope=repository%3A{scope}%3Apull")), "{label}: {}", log[1].query);
+        let bearer = |seen: &crate::demo::registry::Seen| seen.authorization.as_deref() == Some("Bearer token-1");
+        assert!(log[2..].iter().all(bearer), "{label}");
     }
+}
+
+#[test]
+fn reg_15_docker_hub_is_asked_ten_times_a_second_at_most() {
+    let hub = Registries::new(Http::new(Gate::Central), conf::Registries::builtin(), Options::default());
+    let image = ImageRef::parse_reference("nginx").expect("a reference");
+    assert_eq!(hub.endpoint_of(&image).rate(), Some(10.0));
+    assert_eq!(hub.repository_of(&image), "library/nginx");
+    assert_eq!(hub.endpoint_of(&image).host(), "registry-1.docker.io");
 }
 
 #[tokio::test]

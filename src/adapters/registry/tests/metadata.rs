@@ -106,7 +106,13 @@ async fn reg_10_metadata_is_asked_once() {
     // A second poll looks at the ten newest and the one in use, by HEAD only.
     let desired = ["03".to_owned()];
     let platforms = stage.platforms(&[AMD]);
-    let question = Question { tags: &tags, detail: Detail::Created, platforms: &platforms, desired: &desired };
+    let question = Question {
+        tags: &tags,
+        detail: Detail::Created,
+        platforms: &platforms,
+        desired: &desired,
+        ..Question::default()
+    };
     let second = stage.registries.describe(&stage.endpoint(), "team/app", question, Access::default()).await;
     let second: Vec<Candidate> = second.expect("described").iter().map(|d| d.candidate(&platforms)).collect();
     assert_eq!(second, first);
@@ -145,20 +151,119 @@ async fn reg_10_a_tag_not_seen_for_a_day_is_looked_at_again() {
     stage.describe(&names, Detail::Created, &[AMD]).await.expect("candidates");
     // The same memory, a day older: 00 and 01 are not among the ten newest.
     let day_ago = jiff::Timestamp::now().as_second() - 24 * 3600;
-    let rows = stage.registries.metadata().take_changes().into_iter().map(|row| {
-        let text = String::from_utf8(row.value).expect("JSON");
-        let mut value: serde_json::Value = serde_json::from_str(&text).expect("JSON");
-        if let Some(at) = value.pointer_mut("/Seen/at") {
-            *at = day_ago.into();
-        }
-        Row { key: row.key, value: value.to_string().into_bytes() }
-    });
-    stage.registries.metadata().load(rows.collect::<Vec<_>>());
+    stage.registries.metadata().load(seen_at(&stage, day_ago));
     stage.asked();
     stage.describe(&names, Detail::Created, &[AMD]).await.expect("candidates");
     assert_eq!(stage.asked().len(), 12);
     stage.describe(&names, Detail::Created, &[AMD]).await.expect("candidates");
     assert_eq!(stage.asked().len(), 10);
+}
+
+/// What was learnt, as it would be on the disk with every sight at this second.
+fn seen_at(stage: &Stage, second: i64) -> Vec<Row> {
+    let changes = stage.registries.metadata().take_changes(usize::MAX).into_iter();
+    let moved = changes.map(|row| {
+        let mut value: serde_json::Value = serde_json::from_slice(&row.value.expect("a value")).expect("JSON");
+        if let Some(at) = value.pointer_mut("/Seen/at") {
+            *at = second.into();
+        }
+        Row { key: row.key, value: Some(value.to_string().into_bytes()) }
+    });
+    moved.collect()
+}
+
+#[tokio::test]
+async fn reg_10_looks_of_a_day_are_spread_over_hours() {
+    let stage = Stage::with("  limit: -1\n", Options::default()).await;
+    let tags: Vec<String> = (0..200).map(|n| format!("{n:03}")).collect();
+    stage.registry.push_tags("team/app", "2026-01-01T00:00:00Z", tags.iter().map(String::as_str));
+    let names: Vec<&str> = tags.iter().map(String::as_str).collect();
+    stage.describe(&names, Detail::Created, &[AMD]).await.expect("candidates");
+    let learnt = seen_at(&stage, 0);
+    let now = jiff::Timestamp::now().as_second();
+    let mut looks = Vec::new();
+    for hours in [11, 15, 19, 23] {
+        let memory = Registries::new(Http::new(Gate::Central), (*stage.registries.conf()).clone(), Options::default());
+        let aged = learnt.iter().map(|row| {
+            let text = String::from_utf8(row.value.clone().expect("a value")).expect("JSON");
+            let text = text.replace("\"at\":0", &format!("\"at\":{}", now - hours * 3600));
+            Row { key: row.key, value: Some(text.into_bytes()) }
+        });
+        memory.metadata().load(aged);
+        let endpoint = memory.endpoint_of(&stage.image("team/app"));
+        let platforms = stage.platforms(&[AMD]);
+        let question = Question { tags: &tags, detail: Detail::Created, platforms: &platforms, ..Question::default() };
+        memory.describe(&endpoint, "team/app", question, Access::default()).await.expect("described");
+        looks.push(endpoint.requests().heads);
+    }
+    // The ten newest always; of the others a part by 15 and by 19 hours, and all by 23.
+    assert_eq!((looks[0], looks[3]), (10, 200), "{looks:?}");
+    assert!(looks[0] < looks[1] && looks[1] < looks[2] && looks[2] < looks[3], "{looks:?}");
+}
+
+#[tokio::test]
+async fn reg_10_a_quiet_look_is_no_news_for_the_disk() {
+    let stage = Stage::new().await;
+    for (tag, created) in [("a", "2026-01-01T00:00:00Z"), ("b", "2026-01-02T00:00:00Z")] {
+        stage.registry.push("team/app", tag, created, &[AMD]);
+    }
+    let metadata = stage.registries.metadata();
+    stage.describe(&["a", "b"], Detail::Created, &[AMD]).await.expect("candidates");
+    // Two sights, two images; what could not be kept is given back and comes again.
+    let first = metadata.take_changes(3);
+    assert_eq!((first.len(), metadata.changes()), (3, 1));
+    metadata.give_back(&first);
+    assert_eq!(metadata.take_changes(usize::MAX).len(), 4);
+    stage.asked();
+    for _ in 0..2 {
+        stage.describe(&["a", "b"], Detail::Created, &[AMD]).await.expect("candidates");
+        assert_eq!((stage.asked().len(), metadata.changes()), (2, 0));
+    }
+    stage.registry.push("team/app", "a", "2026-03-01T00:00:00Z", &[AMD]);
+    stage.describe(&["a", "b"], Detail::Created, &[AMD]).await.expect("candidates");
+    assert_eq!(metadata.take_changes(usize::MAX).len(), 2);
+    // Half a day later the time on the disk is renewed, or a restart would look at everything.
+    let seen = |at: i64| super::super::metadata::Seen { digest: "sha256:0".into(), at };
+    for (at, news) in [(0, 1), (3_600, 0), (12 * 3_600 - 1, 0), (12 * 3_600, 1), (13 * 3_600, 0), (0, 1)] {
+        metadata.saw("r", "p", "t", seen(at));
+        assert_eq!(metadata.take_changes(9).len(), news, "{at}");
+    }
+}
+
+#[tokio::test]
+async fn cyc_5_what_was_seen_since_the_poll_began_is_not_looked_at_again() {
+    let stage = Stage::new().await;
+    let tags = ["a".to_owned(), "b".to_owned()];
+    stage.registry.push("team/app", "a", "2026-01-01T00:00:00Z", &[AMD]);
+    stage.registry.push("team/app", "b", "2026-01-02T00:00:00Z", &[AMD]);
+    let platforms = stage.platforms(&[AMD]);
+    for (detail, seen_within, requests) in [
+        (Detail::Created, Duration::ZERO, 4),
+        (Detail::Created, Duration::from_secs(3_600), 0),
+        (Detail::Digest, Duration::from_secs(3_600), 0),
+        (Detail::Created, Duration::ZERO, 2),
+        (Detail::Digest, Duration::ZERO, 2),
+    ] {
+        let desired = &tags[..1];
+        let question =
+            Question { tags: &tags, detail, platforms: &platforms, desired, seen_within, from_memory: false };
+        stage.registries.describe(&stage.endpoint(), "team/app", question, Access::default()).await.expect("described");
+        assert_eq!(stage.asked().len(), requests, "{detail:?} {seen_within:?}");
+    }
+    // From memory nothing is asked at all.
+    let tags = ["a".to_owned(), "new".to_owned()];
+    let question = Question {
+        tags: &tags,
+        detail: Detail::Created,
+        platforms: &platforms,
+        from_memory: true,
+        ..Question::default()
+    };
+    let described = stage.registries.describe(&stage.endpoint(), "team/app", question, Access::default()).await;
+    let described = described.expect("described");
+    assert!(stage.asked().is_empty());
+    assert_eq!(described[0].candidate(&platforms).created, date("2026-01-01T00:00:00Z"));
+    assert!(described[1].note.as_deref().is_some_and(|note| note.contains("not been looked at")), "{described:?}");
 }
 
 #[tokio::test]
@@ -168,13 +273,15 @@ async fn metadata_cache_survives_restart_reg_10() {
     stage.registry.push_manifest("team/app", "bad", "application/json", "{}");
     let before = stage.describe(&["a", "bad"], Detail::Created, &[AMD]).await.expect("candidates");
     assert!(before[1].note.is_some());
-    let rows = stage.registries.metadata().take_changes();
-    assert!(stage.registries.metadata().take_changes().is_empty());
+    let rows = stage.registries.metadata().take_changes(usize::MAX);
+    assert!(stage.registries.metadata().take_changes(usize::MAX).is_empty());
     stage.asked();
 
     let fresh = Registries::new(Http::new(Gate::Central), (*stage.registries.conf()).clone(), Options::default());
-    let garbage = Row { key: [7; 16], value: b"not json".to_vec() };
+    let garbage = Row { key: [7; 16], value: Some(b"not json".to_vec()) };
     fresh.metadata().load(rows.into_iter().chain([garbage]));
+    // What nobody can read is removed where it was kept.
+    assert_eq!(fresh.metadata().take_changes(9), [Row { key: [7; 16], value: None }]);
     let stage = Stage { registry: stage.registry, registries: fresh };
     let after = stage.describe(&["a", "bad"], Detail::Created, &[AMD]).await.expect("candidates");
     assert_eq!(after, before);
@@ -192,6 +299,15 @@ fn reg_10_the_cache_is_bounded_and_keeps_what_is_used() {
         assert!(metadata.len() <= 100, "{n}");
     }
     assert!(metadata.tag("r", "p", "t999").is_some() && metadata.tag("r", "p", "t1").is_none());
+    // The disk follows: what was forgotten is removed there, and more than fits is not taken over.
+    let rows = metadata.take_changes(usize::MAX);
+    let kept: Vec<Row> = rows.iter().filter(|row| row.value.is_some()).cloned().collect();
+    assert_eq!((rows.len(), kept.len()), (1_001, metadata.len()));
+    let smaller = Metadata::new(10);
+    smaller.load(kept.iter().cloned());
+    let gone = smaller.take_changes(usize::MAX);
+    assert!(smaller.len() <= 10 && gone.iter().all(|row| row.value.is_none()));
+    assert_eq!(gone.len(), kept.len() - smaller.len());
     assert!(metadata.tag("other", "p", "t999").is_none() && metadata.tag("r", "other", "t999").is_none());
 }
 
@@ -201,7 +317,7 @@ async fn tag_7_labels_of_the_matching_image() {
     stage.registry.push("team/app", "1.2.3", "2026-01-01T00:00:00Z", &[AMD, ARM]);
     let platforms = stage.platforms(&[AMD]);
     let tags = ["1.2.3".to_owned()];
-    let question = Question { tags: &tags, detail: Detail::Created, platforms: &platforms, desired: &[] };
+    let question = Question { tags: &tags, detail: Detail::Created, platforms: &platforms, ..Question::default() };
     let found = stage.registries.describe(&stage.endpoint(), "team/app", question, Access::default()).await;
     let labels = found.expect("described")[0].labels(&platforms);
     assert_eq!(labels.get("org.opencontainers.image.version").map(String::as_str), Some("1.2.3"));
@@ -326,11 +442,11 @@ async fn reg_9_at_most_twenty_requests_are_in_flight() {
     for tag in &tags {
         stage.registry.push("team/app", tag, "2026-01-01T00:00:00Z", &[AMD]);
     }
-    // The first twenty are held back; nobody else may arrive before one of them is answered.
-    stage.registry.script_times(20, On::Manifest, &Fault::Late(Duration::from_millis(1_500)));
+    // The first twenty wait for each other: fewer at once would wait for ever, more would be seen.
+    let barrier = Arc::new(tokio::sync::Barrier::new(20));
+    stage.registry.script_times(20, On::Manifest, &Fault::Together(barrier));
     let names: Vec<&str> = tags.iter().map(String::as_str).collect();
-    stage.describe(&names, Detail::Created, &[AMD]).await.expect("candidates");
-    let log = stage.registry.log();
-    let early = log.iter().filter(|seen| seen.at.duration_since(log[0].at) < Duration::from_millis(1_400)).count();
-    assert_eq!(early, 20);
+    let looked = stage.describe(&names, Detail::Created, &[AMD]);
+    let found = tokio::time::timeout(Duration::from_secs(300), looked).await.expect("twenty at once");
+    assert_eq!((found.expect("candidates").len(), stage.registry.most_at_once()), (60, 20));
 }

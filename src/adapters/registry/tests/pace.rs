@@ -111,7 +111,8 @@ async fn docker_hub_budget_reg_11() {
     // The tag in use is asked about all the same, and so is what a webhook names.
     let tags = ["1".to_owned()];
     let platforms = stage.platforms(&["linux/amd64"]);
-    let question = Question { tags: &tags, detail: Detail::Created, platforms: &platforms, desired: &tags };
+    let question =
+        Question { tags: &tags, detail: Detail::Created, platforms: &platforms, desired: &tags, ..Question::default() };
     let found = stage.registries.describe(&stage.endpoint(), "team/app", question, Access::default()).await;
     assert_eq!(found.expect("described").len(), 1);
     assert_eq!(stage.asked(), ["HEAD /v2/team/app/manifests/1 200"]);
@@ -210,7 +211,7 @@ async fn reg_3_reload_keeps_what_did_not_change() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn limit_fixed_spaces_requests_and_adaptive_gives_way() {
+async fn reg_11_a_fixed_limit_spaces_requests_and_an_adaptive_one_gives_way() {
     let fixed = Limiter::new(Limit::Fixed(10.0));
     let begun = tokio::time::Instant::now();
     for _ in 0..31 {
@@ -243,4 +244,63 @@ async fn limit_fixed_spaces_requests_and_adaptive_gives_way() {
     assert_eq!(adaptive.rate(), Some(1.0));
     fixed.throttled();
     assert_eq!(fixed.rate(), Some(10.0));
+}
+
+#[tokio::test]
+async fn compat_q6_an_unset_limit_adapts_and_minus_one_is_upstreams_none() {
+    for (line, rate) in [
+        ("", Some(100.0)),
+        ("  limit: 0\n", Some(100.0)),
+        ("  limit: 20\n", Some(20.0)),
+        ("  limit: 0.5\n", Some(0.5)),
+        ("  limit: -1\n", None),
+    ] {
+        let stage = Stage::with(line, Options::default()).await;
+        assert_eq!(stage.endpoint().rate(), rate, "{line:?}");
+        let problems = &stage.registries.conf().problems;
+        let notice = problems.iter().any(|problem| problem.code == "registry-unlimited");
+        assert_eq!(notice, rate.is_none(), "{line:?}: {problems:?}");
+    }
+    // One not configured adapts as well (upstream: 20 a second); throttling halves the rate of those that adapt only.
+    for (line, after) in [("", Some(50.0)), ("  limit: 20\n", Some(20.0)), ("  limit: -1\n", None)] {
+        let stage = Stage::with(line, impatient()).await;
+        stage.registry.push_tags("team/app", "2026-01-01T00:00:00Z", ["a"]);
+        stage.registry.script(On::Tags, Fault::throttle("30"));
+        stage.tags("team/app").await.expect_err("throttled");
+        assert_eq!(stage.endpoint().rate(), after, "{line:?}");
+    }
+    let inferred = ImageRef::parse_reference("registry.example.com/x").expect("a reference");
+    let registries = Registries::new(Http::new(Gate::Central), conf::Registries::builtin(), Options::default());
+    assert_eq!(registries.endpoint_of(&inferred).rate(), Some(100.0));
+}
+
+#[tokio::test]
+async fn registry_metrics_move_reg_11() {
+    let metrics = Arc::new(crate::daemon::metrics::Metrics::default());
+    let told = metrics.clone();
+    let options = Options { observe: Some(Arc::new(move |request| told.registry_request(request))), ..impatient() };
+    let stage = Stage::with("", options).await;
+    stage.registry.behave(|habits| habits.budget = Some((100, 90)));
+    stage.registry.push("team/app", "a", "2026-01-01T00:00:00Z", &["linux/amd64"]);
+    stage.describe(&["a"], Detail::Created, &["linux/amd64"]).await.expect("a candidate");
+    stage.registry.script(On::Tags, Fault::status(500));
+    stage.tags("team/app").await.expect("the second try");
+    stage.registry.script(On::Tags, Fault::throttle("30"));
+    stage.tags("team/app").await.expect_err("throttled");
+    let endpoints = stage.registries.endpoints();
+    metrics.registry_budgets(endpoints.iter().map(|endpoint| (endpoint.host(), endpoint.budget_remaining())));
+    let text = metrics.text(&crate::daemon::Status::default(), "argocd");
+    let host = stage.registry.host();
+    for line in [
+        format!("lynceus_registry_request_seconds_count{{registry=\"{host}\"}} 5"),
+        format!("lynceus_registry_throttled_total{{registry=\"{host}\"}} 1"),
+        format!("lynceus_registry_budget_remaining{{registry=\"{host}\"}} 89"),
+        format!("argocd_image_updater_registry_requests_total{{registry=\"{host}\"}} 5"),
+        format!("argocd_image_updater_registry_requests_failed_total{{registry=\"{host}\"}} 1"),
+    ] {
+        assert!(text.lines().any(|found| found == line), "{line}\n{text}");
+    }
+    // No window, no figure.
+    metrics.registry_budgets([(host, None)].into_iter());
+    assert!(!metrics.text(&crate::daemon::Status::default(), "argocd").contains("budget_remaining{"));
 }

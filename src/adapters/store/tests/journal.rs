@@ -21,6 +21,11 @@ fn event(id: &str, app: &str, kind: Kind) -> Event {
         place: Some(Place { method: "git".into(), branch: "main".into(), ..Place::default() }),
         count: 1,
         earlier: Some(Earlier { id: "img_0".into(), at: at(0) }),
+        apps: Vec::new(),
+        strategy: String::new(),
+        first_seen: None,
+        revision: String::new(),
+        beside: Vec::new(),
     }
 }
 

@@ -88,10 +88,16 @@ fn event(kind: Kind, text: &str) -> Event {
             branch: "main".into(),
             commit: "c0ffee".into(),
             file: "web/values.yaml".into(),
+            message: String::new(),
             diff: String::new(),
         }),
         count: 1,
         earlier: Some(Earlier { id: "img_0".into(), at: "2026-05-01T12:00:00Z".parse().unwrap() }),
+        apps: Vec::new(),
+        strategy: String::new(),
+        first_seen: None,
+        revision: String::new(),
+        beside: Vec::new(),
     }
 }
 

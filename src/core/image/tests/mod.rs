@@ -156,17 +156,21 @@ fn selection_vectors() {
 }
 
 #[test]
-fn digest_follows_one_tag() {
+fn tag_2_tag_5_digest_follows_one_tag() {
     let stable = Candidate { digest: Some("sha256:B".into()), ..Candidate::named("stable") };
     let (selection, choice) = choose(Strategy::Digest, "stable", &[Candidate::named("1.0"), stable.clone()]);
     assert_eq!(choice.chosen, Some(stable));
-    assert_eq!(selection.wanted(["1.0", "stable", "stable-1"]), ["stable"], "tag_2 tag_6");
+    assert_eq!(selection.wanted(["1.0", "stable", "stable-1"]), ["stable"]);
+    // The filters count under this strategy too (TAG-2).
+    for (allow, ignore, kept) in [("regexp:^st", "x", true), ("regexp:^1", "x", false), ("any", "sta*", false)] {
+        let (mut filtered, _) = Selection::new(Strategy::Digest, Some("stable"), "app");
+        filtered.allow = TagFilter::parse(allow).0;
+        filtered.ignore = Glob::parse(ignore).into_iter().collect();
+        assert_eq!(filtered.accepts("stable"), kept, "{allow} {ignore}");
+    }
     let (_, problem) = Selection::new(Strategy::Digest, None, "ghcr.io/a/b");
     let text = problem.map(|p| p.text).unwrap_or_default();
-    assert_eq!(
-        text, "cannot use update strategy 'digest' for image 'ghcr.io/a/b' without a version constraint",
-        "tag_5"
-    );
+    assert_eq!(text, "cannot use update strategy 'digest' for image 'ghcr.io/a/b' without a version constraint");
 }
 
 #[test]
@@ -291,7 +295,7 @@ fn tag_6_detail() {
 }
 
 #[test]
-fn inv_8_every_tag_has_a_verdict_and_the_first_rule_that_rejects_it() {
+fn inv_8_dec_1_every_tag_has_a_verdict_and_the_first_rule_that_rejects_it() {
     let (mut selection, _) = Selection::new(Strategy::SemVer, Some("~1.2"), "app");
     selection.allow = TagFilter::parse("regexp:^[0-9l-]").0;
     selection.ignore = Glob::parse("1.2.4").into_iter().collect();

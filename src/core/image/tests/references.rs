@@ -4,7 +4,7 @@ use super::lines;
 use crate::core::image::{ImageRef, parse_list};
 
 #[test]
-fn reference_vectors() {
+fn ref_2_ref_3_ref_4_ref_6_vectors() {
     let mut rows = 0;
     for line in lines(fixture!("reference/vectors.txt")) {
         let line = line.replace(r"\|", "\u{1}");

@@ -17,7 +17,7 @@ pub(super) static TABLE: &[Function] = &[
     function("mustPush", &[ANY, ANY], |_, v| push(v)),
     function("prepend", &[ANY, ANY], |_, v| prepend(v)),
     function("mustPrepend", &[ANY, ANY], |_, v| prepend(v)),
-    variadic("concat", &[ANY], |_, v| concat(v)),
+    variadic("concat", &[ANY], concat),
     function("chunk", &[INT, ANY], |_, v| chunk(int_of(v, 0), &v[1])),
     function("mustChunk", &[INT, ANY], |_, v| chunk(int_of(v, 0), &v[1])),
     function("first", &[ANY], |_, v| first(v)),
@@ -40,7 +40,7 @@ pub(super) static TABLE: &[Function] = &[
     function("mustHas", &[ANY, ANY], has),
     variadic("slice", &[ANY, ANY], |_, v| slice(v)),
     variadic("mustSlice", &[ANY, ANY], |_, v| slice(v)),
-    function("sortAlpha", &[ANY], |_, v| sort_alpha(v)),
+    function("sortAlpha", &[ANY], sort_alpha),
     function("until", &[INT], |ctx, v| until(ctx, int_of(v, 0))),
     function("untilStep", &[INT, INT, INT], |ctx, v| {
         Ok(ints(until_step(ctx, int_of(v, 0), int_of(v, 1), int_of(v, 2))?))
@@ -64,13 +64,15 @@ fn prepend(values: &[Value]) -> Outcome {
     Ok(Value::list(all))
 }
 
-fn concat(values: &[Value]) -> Outcome {
+fn concat(ctx: &Ctx<'_>, values: &[Value]) -> Outcome {
     let mut all = Vec::new();
     for value in values {
         let part = match value {
             Value::List(_) | Value::Bytes(_) | Value::Nil => items(value, "")?,
             other => return Err(format!("Cannot concat type {} as list", kind_name(other)).into()),
         };
+        // Before it is made, see `charge_result`.
+        ctx.charge(part.len() as u64)?;
         all.extend(part.iter().cloned());
     }
     Ok(if all.is_empty() { nil_list() } else { Value::list(all) })
@@ -181,10 +183,11 @@ fn slice(values: &[Value]) -> Outcome {
     })
 }
 
-fn sort_alpha(values: &[Value]) -> Outcome {
+fn sort_alpha(ctx: &Ctx<'_>, values: &[Value]) -> Outcome {
     match &values[0] {
         Value::List(_) | Value::Bytes(_) => {
             let mut all = texts(&values[0]);
+            ctx.charge(all.len() as u64)?;
             all.sort();
             Ok(Value::text_list(all))
         }

@@ -8,7 +8,7 @@ use super::super::cast::to_text;
 use super::super::text::{byte_slice, quote};
 use super::words;
 use super::{
-    ANY, BOOL, Failure, Function, INT, Outcome, TEXT, check_length, function, int_of, text, text_of, variadic,
+    ANY, BOOL, Ctx, Failure, Function, INT, Outcome, TEXT, check_length, function, int_of, text, text_of, variadic,
 };
 
 pub(super) static TABLE: &[Function] = &[
@@ -53,9 +53,11 @@ pub(super) static TABLE: &[Function] = &[
     function("toString", &[ANY], |_, v| text(to_text(&v[0]))),
     function("toStrings", &[ANY], |_, v| Ok(Value::text_list(texts(&v[0])))),
     function("join", &[TEXT, ANY], |_, v| join(text_of(v, 0), &v[1])),
-    function("split", &[TEXT, TEXT], |_, v| Ok(numbered(split(text_of(v, 1), text_of(v, 0), -1)))),
-    function("splitn", &[TEXT, INT, TEXT], |_, v| Ok(numbered(split(text_of(v, 2), text_of(v, 0), int_of(v, 1))))),
-    function("splitList", &[TEXT, TEXT], |_, v| Ok(Value::text_list(split(text_of(v, 1), text_of(v, 0), -1)))),
+    function("split", &[TEXT, TEXT], |ctx, v| Ok(numbered(split(ctx, text_of(v, 1), text_of(v, 0), -1)?))),
+    function("splitn", &[TEXT, INT, TEXT], |ctx, v| {
+        Ok(numbered(split(ctx, text_of(v, 2), text_of(v, 0), int_of(v, 1))?))
+    }),
+    function("splitList", &[TEXT, TEXT], |ctx, v| Ok(Value::text_list(split(ctx, text_of(v, 1), text_of(v, 0), -1)?))),
     function("ternary", &[ANY, ANY, BOOL], |_, v| Ok(v[usize::from(!matches!(v[2], Value::Bool(true)))].clone())),
 ];
 
@@ -151,6 +153,11 @@ fn no_space(source: &str) -> String {
     if kept.chars().count() == source.len() { source.to_owned() } else { kept }
 }
 
+/// Counts bytes, as sprig does. A cut inside a character leaves bytes that are no text: each becomes one U+FFFD, where Go
+/// keeps the byte. The difference shows only where Go puts the text on the wire as it is: in a mail, in the raw body of a
+/// webhook, in Slack's form field. Go's `encoding/json` writes the same U+FFFD for each such byte ("replacing invalid bytes
+/// with the Unicode replacement rune"), and so does whoever reads the raw ones as UTF-8. To carry the bytes, every value,
+/// message and stored row would have to hold bytes instead of text.
 fn trunc(length: i64, source: &str) -> String {
     let size = source.len() as i64;
     if length < 0 && size + length > 0 {
@@ -162,6 +169,7 @@ fn trunc(length: i64, source: &str) -> String {
     source.to_owned()
 }
 
+/// By bytes, see [`trunc`].
 fn substr(start: i64, end: i64, source: &str) -> Outcome {
     let size = source.len() as i64;
     let (start, end) = match (start, end) {
@@ -304,25 +312,28 @@ fn join(separator: &str, value: &Value) -> Outcome {
 }
 
 /// Go's `strings.SplitN`: an empty separator cuts between characters, 0 gives nothing, a negative limit everything.
-pub(super) fn split(source: &str, separator: &str, limit: i64) -> Vec<String> {
+/// The parts are paid for before they are made.
+fn split(ctx: &Ctx<'_>, source: &str, separator: &str, limit: i64) -> Result<Vec<String>, Failure> {
     if limit == 0 {
-        return Vec::new();
+        return Ok(Vec::new());
     }
     let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+    let parts = if separator.is_empty() { source.chars().count() } else { source.matches(separator).count() + 1 };
+    ctx.charge(parts.min(limit) as u64)?;
     if separator.is_empty() {
         let mut parts: Vec<String> = Vec::new();
         let mut rest = source;
         while let Some(c) = rest.chars().next() {
             if parts.len() + 1 == limit {
                 parts.push(rest.to_owned());
-                return parts;
+                return Ok(parts);
             }
             parts.push(c.to_string());
             rest = &rest[c.len_utf8()..];
         }
-        return parts;
+        return Ok(parts);
     }
-    source.splitn(limit, separator).map(str::to_owned).collect()
+    Ok(source.splitn(limit, separator).map(str::to_owned).collect())
 }
 
 /// `{_0: …, _1: …}`

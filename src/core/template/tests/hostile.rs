@@ -181,6 +181,10 @@ fn tlp_02_limits_are_exact() {
     );
     // Steps: the action, its pipeline, and one for each turn.
     assert_eq!(most(|n| format!("{{{{range {n}}}}}{{{{end}}}}")) as u64, MAX_STEPS - 2);
+    // A text costs a step for 8 bytes where it is read, and again where it is made: 20,000 of them a turn.
+    let reads =
+        |n: usize| format!("{{{{$t := repeat 80000 \"a\"}}}}{{{{range {n}}}}}{{{{$_ := upper $t}}}}{{{{end}}}}");
+    assert_eq!(most(reads), 49);
     // Depth of the source, and of templates that call templates.
     let nested = |open: &'static str, close: &'static str| {
         move |n: usize| open.repeat(n.min(9_000)) + &close.repeat(n.min(9_000))

@@ -16,11 +16,11 @@ fn change(item: &str, old: &str, new: &str) -> Change {
     };
     let image = ImageRef::parse(item).unwrap_or_else(|p| panic!("{p}"));
     let ((old_tag, old_digest), (tag, digest)) = (part(old), part(new));
-    Change { new: image.with_tag(tag, digest), old_tag, old_digest, labels: Default::default() }
+    Change::of(image.with_tag(tag, digest), old_tag, old_digest, "semver")
 }
 
 #[test]
-fn commit_message_bytes() {
+fn cmt_1_cmt_2_commit_message_bytes_with_trailers_and_sign_off() {
     let (app, changes) = (key(), [change("web=ghcr.io/acme/web", "1.2.3", "1.3.0")]);
     let message = CommitMessage { app: &app, changes: &changes };
     let text = Trailers::default().application(&app, &changes).after(&message.default_text());

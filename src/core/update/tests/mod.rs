@@ -6,6 +6,8 @@ use crate::core::problem::Problem;
 use crate::core::writeback::{Desired, Names};
 
 mod commits;
+mod decisions;
+mod surveys;
 
 fn tracked(strategy: Strategy, item: &str) -> TrackedImage {
     let image = ImageRef::parse(item).unwrap_or_else(|p| panic!("{p}"));
@@ -73,6 +75,7 @@ fn decided_among(
             choice: &choice,
             candidates: &tags,
             discover: Discover::Live,
+            reverted: None,
         },
     )
 }
@@ -86,306 +89,6 @@ fn outcome(decision: &Decision) -> (&'static str, String) {
     };
     assert!(!decision.reasons.is_empty(), "a state without a reason");
     (decision.state.word(), value)
-}
-
-type Row<'a> = (&'a str, Strategy, &'a str, &'a [&'a str], Option<&'a str>, &'a [&'a str], &'a str, &'a str);
-
-#[test]
-fn compat_q14_decision_table() {
-    use Strategy::*;
-    // (rule, strategy, image, live, desired, tags, state, value)
-    let rows: &[Row<'_>] = &[
-        (
-            "dec_2 desired differs",
-            SemVer,
-            "nginx:1.x",
-            &["nginx:1.0.0"],
-            Some("1.0.0"),
-            &["1.0.0", "1.1.0"],
-            "update-due",
-            "1.0.0>1.1.0",
-        ),
-        (
-            "des_4 desired equal, live old",
-            SemVer,
-            "nginx:1.x",
-            &["nginx:1.0.0"],
-            Some("1.1.0"),
-            &["1.1.0"],
-            "up-to-date",
-            "",
-        ),
-        (
-            "dec_9 desired old, live new",
-            SemVer,
-            "nginx:1.x",
-            &["nginx:1.1.0"],
-            Some("1.0.0"),
-            &["1.1.0"],
-            "update-due",
-            "1.0.0>1.1.0",
-        ),
-        (
-            "des_3 long form is no difference",
-            SemVer,
-            "nginx:1.x",
-            &["nginx:1"],
-            Some("docker.io/library/nginx:1.1.0"),
-            &["1.1.0"],
-            "up-to-date",
-            "",
-        ),
-        (
-            "des_3 another repository",
-            SemVer,
-            "acme/web:1.x",
-            &["acme/web:1"],
-            Some("old/web:1.1.0"),
-            &["1.1.0"],
-            "update-due",
-            "1.1.0>1.1.0",
-        ),
-        (
-            "des_3 tag text, not precedence",
-            SemVer,
-            "nginx",
-            &["nginx:1"],
-            Some("1.0"),
-            &["1.0.0"],
-            "update-due",
-            "1.0>1.0.0",
-        ),
-        (
-            "des_5 unknown, live differs",
-            SemVer,
-            "nginx:1.x",
-            &["nginx:1.0.0"],
-            None,
-            &["1.1.0"],
-            "update-due",
-            "1.0.0>1.1.0",
-        ),
-        ("des_5 unknown, live equal", SemVer, "nginx:1.x", &["nginx:1.1.0"], None, &["1.1.0"], "up-to-date", ""),
-        (
-            "des_5 several live, one old",
-            SemVer,
-            "nginx:1.x",
-            &["nginx:1.1.0", "nginx:1.0.0"],
-            None,
-            &["1.1.0"],
-            "update-due",
-            "1.1.0>1.1.0",
-        ),
-        (
-            "dis_5 order of live entries",
-            SemVer,
-            "nginx:1.x",
-            &["nginx:1.0.0", "nginx:1.1.0"],
-            None,
-            &["1.1.0"],
-            "update-due",
-            "1.1.0>1.1.0",
-        ),
-        (
-            "des_6 highest live is the old value",
-            SemVer,
-            "nginx:1.x",
-            &["nginx:1.9.0", "nginx:1.10.0"],
-            None,
-            &["1.11.0"],
-            "update-due",
-            "1.10.0>1.11.0",
-        ),
-        (
-            "des_6 unranked: byte order",
-            SemVer,
-            "nginx:1.x",
-            &["nginx:b", "nginx:a"],
-            None,
-            &["1.11.0"],
-            "update-due",
-            "b>1.11.0",
-        ),
-        (
-            "dec_3 a live pin is no difference",
-            SemVer,
-            "nginx:1.x",
-            &["nginx:1.1.0@sha256:abc"],
-            None,
-            &["1.1.0"],
-            "up-to-date",
-            "",
-        ),
-        (
-            "dec_5 a desired pin is no difference",
-            SemVer,
-            "nginx:1.x",
-            &["nginx:1"],
-            Some("1.1.0@sha256:abc"),
-            &["1.1.0@sha256:def"],
-            "up-to-date",
-            "",
-        ),
-        (
-            "dec_5 stays pinned",
-            SemVer,
-            "nginx:1.x",
-            &["nginx:1"],
-            Some("1.0.0@sha256:abc"),
-            &["1.1.0@sha256:def"],
-            "update-due",
-            "1.0.0@sha256:abc>1.1.0@sha256:def",
-        ),
-        (
-            "dec_5 never pinned by chance",
-            SemVer,
-            "nginx:1.x",
-            &["nginx:1"],
-            Some("1.0.0"),
-            &["1.1.0@sha256:def"],
-            "update-due",
-            "1.0.0>1.1.0",
-        ),
-        (
-            "k7 digest without tag, new digest",
-            Digest,
-            "nginx:stable",
-            &["nginx:1"],
-            Some("@sha256:a"),
-            &["stable@sha256:b"],
-            "update-due",
-            "sha256:a>stable@sha256:b",
-        ),
-        (
-            "k7 digest without tag, same digest",
-            Digest,
-            "nginx:stable",
-            &["nginx:1"],
-            Some("@sha256:b"),
-            &["stable@sha256:b"],
-            "up-to-date",
-            "",
-        ),
-        (
-            "digest moved",
-            Digest,
-            "app:stable",
-            &["app:stable"],
-            Some("stable@sha256:a"),
-            &["stable@sha256:b"],
-            "update-due",
-            "stable@sha256:a>stable@sha256:b",
-        ),
-        (
-            "digest same",
-            Digest,
-            "app:stable",
-            &["app:stable"],
-            Some("stable@sha256:b"),
-            &["stable@sha256:b"],
-            "up-to-date",
-            "",
-        ),
-        (
-            "digest of another tag",
-            Digest,
-            "app:stable",
-            &["app:stable"],
-            Some("edge@sha256:b"),
-            &["stable@sha256:b"],
-            "update-due",
-            "edge@sha256:b>stable@sha256:b",
-        ),
-        (
-            "digest: place holds the tag only",
-            Digest,
-            "app:stable",
-            &["app:stable"],
-            Some("stable"),
-            &["stable@sha256:b"],
-            "update-due",
-            "stable>stable@sha256:b",
-        ),
-        (
-            "dec_3 digest, live without tag, equal",
-            Digest,
-            "app:stable",
-            &["app@sha256:b"],
-            None,
-            &["stable@sha256:b"],
-            "up-to-date",
-            "",
-        ),
-        (
-            "dec_3 digest, live bare",
-            Digest,
-            "app:stable",
-            &["app"],
-            None,
-            &["stable@sha256:b"],
-            "update-due",
-            ">stable@sha256:b",
-        ),
-        (
-            "dec_3 digest, live other",
-            Digest,
-            "app:stable",
-            &["app:stable@sha256:a"],
-            None,
-            &["stable@sha256:b"],
-            "update-due",
-            "stable@sha256:a>stable@sha256:b",
-        ),
-        (
-            "dec_3 digest, live tag only",
-            Digest,
-            "app:stable",
-            &["app:stable"],
-            None,
-            &["stable@sha256:b"],
-            "update-due",
-            "stable>stable@sha256:b",
-        ),
-        ("no candidate", SemVer, "nginx:5.x", &["nginx:1"], Some("1.0.0"), &["1.1.0"], "no-candidate", ""),
-        ("no tags", SemVer, "nginx:5.x", &["nginx:1"], Some("1.0.0"), &[], "no-candidate", ""),
-        ("dis_4 not live", SemVer, "nginx:1.x", &["redis:1"], Some("1.0.0"), &["1.1.0"], "not-live", ""),
-        ("dis_4 nothing live", SemVer, "nginx:1.x", &[], None, &["1.1.0"], "not-live", ""),
-        (
-            "compat_q1 docker.io prefix matches live",
-            SemVer,
-            "docker.io/nginx:1.x",
-            &["nginx:1.0.0"],
-            None,
-            &["1.1.0"],
-            "update-due",
-            "1.0.0>1.1.0",
-        ),
-        (
-            "newest-build",
-            NewestBuild,
-            "nginx",
-            &["nginx:a"],
-            Some("a"),
-            &["a=2026-01-01T00:00:00Z", "b=2026-02-01T00:00:00Z"],
-            "update-due",
-            "a>b",
-        ),
-        ("alphabetical goes anywhere", Alphabetical, "nginx", &["nginx:z"], Some("z"), &["a"], "update-due", "z>a"),
-        (
-            "current need not parse",
-            SemVer,
-            "nginx:1.x",
-            &["nginx:1"],
-            Some("main-abc"),
-            &["1.1.0"],
-            "update-due",
-            "main-abc>1.1.0",
-        ),
-    ];
-    for (rule, strategy, item, live, place, tags, state, value) in rows {
-        let decision = decided(&tracked(*strategy, item), live, *place, tags);
-        assert_eq!(outcome(&decision), (*state, (*value).to_owned()), "{rule}: {:?}", decision.reasons);
-    }
 }
 
 #[test]
@@ -421,7 +124,7 @@ fn compat_q8_dec_4_downgrade_guard_matrix() {
 }
 
 #[test]
-fn tag_deletion_does_not_downgrade() {
+fn dec_4_tag_deletion_does_not_downgrade() {
     let image = tracked(Strategy::SemVer, "nginx:1.x");
     assert_eq!(outcome(&decided(&image, &["nginx:1.3.0"], Some("1.3.0"), &["1.2.0", "1.3.0"])).0, "up-to-date");
     let after = decided(&image, &["nginx:1.3.0"], Some("1.3.0"), &["1.2.0"]);
@@ -482,7 +185,7 @@ fn dis_2_kustomize_name_first_then_the_image_itself() {
 }
 
 #[test]
-fn sibling_aliases_by_tag_family() {
+fn dis_6_sibling_aliases_by_tag_family() {
     let family = |alias: &str, tag: &str| {
         let mut image = tracked(Strategy::Alphabetical, &format!("{alias}=acme/app"));
         image.selection.allow = TagFilter::parse(&format!("regexp:^{tag}-")).0;
@@ -506,7 +209,7 @@ fn sibling_aliases_by_tag_family() {
 }
 
 #[test]
-fn several_live_tags_no_flap() {
+fn dis_5_several_live_tags_no_flap() {
     let image = tracked(Strategy::SemVer, "nginx:1.x");
     let tags = ["1.0.0", "1.1.0"];
     let one = decided(&image, &["nginx:1.0.0", "nginx:0.9.0", "nginx:1.1.0"], Some("1.1.0"), &tags);
@@ -515,14 +218,14 @@ fn several_live_tags_no_flap() {
 }
 
 #[test]
-fn unusable_settings_fail_with_their_reason() {
+fn inv_4_unusable_settings_fail_with_their_reason() {
     let mut image = tracked(Strategy::SemVer, "nginx:1.x");
     image.unusable = Some(Problem::error("constraint-invalid", "no"));
     assert_eq!(decided(&image, &["nginx:1"], Some("1.0.0"), &["1.1.0"]).state, State::Failed);
 }
 
 #[test]
-fn src_live_images_skip_what_cannot_be_read() {
+fn dis_1_live_images_are_all_that_can_be_read() {
     let object =
         serde_json::json!({"metadata": {"name": "a"}, "status": {"summary": {"images": ["nginx:1", "a b", ""]}}});
     let app = crate::core::application::Application::decode(&object.to_string()).unwrap_or_else(|p| panic!("{p}"));

@@ -78,7 +78,7 @@ fn edited(text: &str, edit: impl FnOnce(&mut Editor) -> Result<(), Refusal>) -> 
 }
 
 #[test]
-fn corpus_of_charts_untouched_outside_span() {
+fn inv_2_yml_1_corpus_of_charts_untouched_outside_span() {
     let texts = ["1.20", "v2.0.0", "it's \"x\"", "a: b, c"];
     let (mut done, mut refused) = (0, 0);
     for (name, before) in CHARTS {

@@ -37,10 +37,13 @@ fn with_lists(kind: SourceType, lines: &[&str]) -> Application {
     app(json!({"source": {"repoURL": "https://git/a.git", "path": "apps/web", key: block}}))
 }
 
-/// Runs all cases of a file against one target, twice, and reports every difference at once.
-fn check_file(text: &str, target: &dyn Fn(&str) -> Target, path: &str) {
+/// Runs the cases of a file whose title names a rule (all with the empty text) against one target, twice, and reports
+/// every difference at once.
+fn check_file(text: &str, rule: &str, target: &dyn Fn(&str) -> Target, path: &str) {
     let mut wrong = Vec::new();
-    for case in &cases(text) {
+    let chosen: Vec<Case> = cases(text).into_iter().filter(|case| named(case, rule)).collect();
+    assert!(!chosen.is_empty(), "no case of {rule}");
+    for case in &chosen {
         let lists: Vec<&str> = case.rules("parameter").into_iter().chain(case.rules("entry")).collect();
         let app = with_lists(kind(case), &lists);
         let run = |text: &str| {
@@ -68,24 +71,125 @@ fn check_file(text: &str, target: &dyn Fn(&str) -> Target, path: &str) {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
+fn named(case: &Case, rule: &str) -> bool {
+    rule.is_empty() || case.title.split_whitespace().any(|word| word == rule)
+}
+
+fn kustomization(rule: &str) {
+    check_file(KUSTOMIZATION, rule, &|p| Target::Kustomization { path: p.to_owned() }, "apps/web/kustomization.yaml");
+}
+
+fn values(rule: &str) {
+    check_file(VALUES, rule, &|p| Target::HelmValues { path: p.to_owned() }, "apps/web/values.yaml");
+}
+
+fn overrides(rule: &str) {
+    check_file(OVERRIDES, rule, &|p| Target::Override { path: p.to_owned() }, "apps/web/.argocd-source-web.yaml");
+}
+
 #[test]
 fn kustomization_vectors() {
-    check_file(KUSTOMIZATION, &|p| Target::Kustomization { path: p.to_owned() }, "apps/web/kustomization.yaml");
+    kustomization("");
 }
 
 #[test]
-fn helmvalues_minimal() {
-    check_file(VALUES, &|p| Target::HelmValues { path: p.to_owned() }, "apps/web/values.yaml");
+fn fmt_k1_compat_q9_only_owned_fields_of_an_element_change() {
+    kustomization("fmt_k1");
 }
 
 #[test]
-fn override_created_bytes_and_merges() {
-    check_file(OVERRIDES, &|p| Target::Override { path: p.to_owned() }, "apps/web/.argocd-source-web.yaml");
+fn fmt_k2_an_element_is_appended_in_the_lists_own_style() {
+    kustomization("fmt_k2");
 }
 
 #[test]
-fn helm_param_and_kustomize_image_merge_vectors() {
-    for case in &cases(PARAMETERS) {
+fn fmt_k3_only_due_images_and_one_document() {
+    kustomization("fmt_k3");
+}
+
+#[test]
+fn helmvalues_vectors() {
+    values("");
+}
+
+#[test]
+fn fmt_v1_only_due_images_are_written() {
+    values("fmt_v1");
+}
+
+#[test]
+fn compat_q28_fmt_v1_fmt_k3_values_of_other_images_are_left() {
+    values("fmt_v1");
+    kustomization("fmt_k3");
+}
+
+#[test]
+fn fmt_v2_compat_q27_helmvalues_minimal_a_defaulted_name_is_not_added() {
+    values("fmt_v2");
+}
+
+#[test]
+fn fmt_v3_a_short_form_of_the_same_path_stays() {
+    values("fmt_v3");
+}
+
+#[test]
+fn compat_q4_a_digest_without_tag_is_latest_at_digest_in_a_tag_place() {
+    values("ref_9");
+}
+
+#[test]
+fn override_vectors() {
+    overrides("");
+    overrides("override_created_bytes");
+    overrides("upstream_generated_override_updates_identically");
+}
+
+#[test]
+fn fmt_o1_the_list_holds_every_governed_image_and_needs_a_due_one() {
+    overrides("fmt_o1");
+}
+
+#[test]
+fn fmt_o2_parameters_shadowed_warning() {
+    overrides("fmt_o2");
+}
+
+#[test]
+fn fmt_o3_entries_of_the_application_are_merged_in() {
+    overrides("fmt_o3");
+}
+
+#[test]
+fn fmt_o4_compat_q12_override_merge_keeps_foreign_content() {
+    overrides("fmt_o4");
+    overrides("override_merge_keeps_foreign_content");
+}
+
+#[test]
+fn fmt_o5_unparsable_is_refused_unchanged_is_no_commit_numbers_are_quoted() {
+    overrides("fmt_o5");
+}
+
+#[test]
+fn arg_2_helm_param_merge_vectors() {
+    merged("helm_param_merge_vectors");
+}
+
+#[test]
+fn arg_3_kustomize_image_merge_vectors() {
+    merged("kustomize_image_merge_vectors");
+}
+
+#[test]
+fn arg_5_only_changed_images_are_patched() {
+    merged("arg_5");
+}
+
+fn merged(rule: &str) {
+    let chosen: Vec<Case> = cases(PARAMETERS).into_iter().filter(|case| named(case, rule)).collect();
+    assert!(!chosen.is_empty(), "no case of {rule}");
+    for case in &chosen {
         let title = &case.title;
         let before: Vec<&str> = case.before.lines().collect();
         let app = with_lists(kind(case), &before);
@@ -104,7 +208,7 @@ fn helm_param_and_kustomize_image_merge_vectors() {
 }
 
 #[test]
-fn patch_touches_only_owned_entries() {
+fn arg_1_arg_6_arg_7_patch_touches_only_owned_entries() {
     let helm = json!({"repoURL": "x", "chart": "c", "helm": {"parameters": [{"name": "image.tag", "value": "1"}]}});
     let images = [image("acme/web:2 tag=image.tag name=image.name")];
     let list = json!([
@@ -171,7 +275,7 @@ fn route_7_override_that_argo_cd_does_not_read() {
 }
 
 #[test]
-fn desired_read_per_target() {
+fn des_1_desired_read_per_target() {
     let values = |text: &str| (Target::HelmValues { path: "v.yaml".to_owned() }, SourceType::Helm, text.to_owned());
     let overrides = |text: &str| (Target::Override { path: "o.yaml".to_owned() }, SourceType::Helm, text.to_owned());
     let kustomize_override =

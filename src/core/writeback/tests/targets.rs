@@ -36,7 +36,7 @@ fn resolve(text: &str, kind: SourceType) -> Result<Target, Refusal> {
 }
 
 #[test]
-fn target_path_vectors() {
+fn compat_q30_target_path_vectors() {
     use SourceType::{Directory, Helm, Kustomize, Plugin};
     for (text, kind, expected) in [
         ("", Helm, "override apps/web/.argocd-source-web.yaml"),
@@ -98,7 +98,7 @@ fn target_path_vectors() {
 }
 
 #[test]
-fn path_escape_corpus() {
+fn path_1_path_escape_corpus() {
     let tree = tree();
     for text in [
         "../x.yaml",
@@ -141,7 +141,7 @@ fn path_escape_corpus() {
 }
 
 #[test]
-fn symlink_submodule_lfs_refused_by_name() {
+fn path_1_symlink_submodule_lfs_refused_by_name() {
     for (path, component, what) in [
         ("links/dir/values.yaml", "links/dir", "symbolic link"),
         ("link.yaml", "link.yaml", "symbolic link"),
@@ -284,7 +284,7 @@ fn targeted(target: &str) -> Wanted<'_> {
 }
 
 #[test]
-fn route_vectors_choice_of_source() {
+fn route_1_route_2_route_3_vectors_choice_of_source() {
     let two = || spec(json!({"sources": [git_source("kust"), git_source("chart")]}));
     let single = || spec(json!({"source": git_source("chart")}));
     let reported = |types: Json| {
@@ -348,7 +348,7 @@ fn route_vectors_choice_of_source() {
 }
 
 #[test]
-fn route_vectors_repository_and_file() {
+fn route_4_route_5_route_6_vectors_repository_and_file() {
     let single = || spec(json!({"source": git_source("chart")}));
     for (label, object, wanted, expected) in [
         (

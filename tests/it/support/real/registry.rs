@@ -72,12 +72,20 @@ pub struct Image {
     pub created: String,
     /// Text of its one layer; another text gives another digest.
     pub content: String,
+    /// Labels in its config.
+    pub labels: Vec<(String, String)>,
 }
 
 impl Image {
     /// A `linux/amd64` image.
     pub fn new(content: &str, created: &str) -> Image {
-        Image { platform: "linux/amd64".into(), created: created.into(), content: content.into() }
+        Image { platform: "linux/amd64".into(), created: created.into(), content: content.into(), labels: Vec::new() }
+    }
+
+    /// The same with one more label.
+    pub fn label(mut self, key: &str, value: &str) -> Image {
+        self.labels.push((key.into(), value.into()));
+        self
     }
 
     /// The same for another platform.
@@ -195,6 +203,9 @@ impl Registry {
         });
         if let Some(variant) = variant {
             config["variant"] = json!(variant);
+        }
+        for (key, value) in &image.labels {
+            config["config"]["Labels"][key] = json!(value);
         }
         let config = config.to_string();
         let digest = self.push_blob(repository, config.as_bytes()).await;

@@ -1,5 +1,5 @@
-//! `check`: what the notification half needs, looked at offline, and with `--connect` tried once, line by line. Nothing
-//! is sent and nothing is written but a test file in the state directory.
+//! `check`: what the daemon needs, looked at offline, and with `--connect` tried once, line by line. Nothing is sent,
+//! nothing is pushed, and nothing is written but a test file in the state directory.
 
 use std::path::PathBuf;
 
@@ -12,18 +12,23 @@ use super::{Paint, fail, world};
 use crate::adapters::cluster::{Access, Cluster};
 use crate::adapters::services::Service;
 use crate::core::problem::Severity;
+use crate::daemon::leader::LEASE;
 use crate::daemon::rules::Compiled;
+
+mod images;
 
 /// Arguments of `check`.
 #[derive(Debug, Args)]
 pub struct CheckArgs {
     /// Also try: log in at mail servers, ask Slack whose token it is, connect to webhooks' hosts, ask the API server
-    /// what is allowed. Sends nothing.
+    /// what is allowed, log in at the registries and at the Git remotes that Applications name. Sends nothing.
     #[arg(long)]
     pub connect: bool,
     /// The daemon's state directory: is it there, can it be written?
-    #[arg(long, env = "LYNCEUS_STATE_DIR", value_name = "DIR")]
+    #[arg(long, value_name = "DIR")]
     pub state_dir: Option<PathBuf>,
+    #[command(flatten)]
+    images: images::ImageArgs,
     #[command(flatten)]
     source: Source,
 }
@@ -68,11 +73,16 @@ impl Line {
 
 /// Runs `check`.
 pub fn run(args: &CheckArgs) -> u8 {
-    let compiled = match args.source.compiled() {
+    // Images from files alone: nothing is asked of notifications.
+    let images_only = args.images.from_files() && args.source.config_map.is_none() && args.source.kubeconfig.is_none();
+    let compiled = match images_only.then(Compiled::default).map_or_else(|| args.source.compiled(), Ok) {
         Ok(compiled) => compiled,
         Err(error) => return fail(error.status, error.text),
     };
-    let mut lines = vec![configuration(&compiled)];
+    let mut lines = Vec::new();
+    if !images_only {
+        lines.push(configuration(&compiled));
+    }
     if let Some(folder) = &args.state_dir {
         lines.push(Line::of("state directory", writable(folder)));
     }
@@ -82,10 +92,14 @@ pub fn run(args: &CheckArgs) -> u8 {
             Ok(runtime) => runtime,
             Err(error) => return fail(1, error),
         };
-        lines.extend(runtime.block_on(tried(args, &compiled)));
+        lines.extend(match images_only {
+            true => runtime.block_on(images::tried(&args.images, &args.source, false)),
+            false => runtime.block_on(tried(args, &compiled)),
+        });
     } else {
         lines.extend(names.map(Line::not_tried));
         lines.push(Line::not_tried("Kubernetes API"));
+        lines.push(Line::not_tried("registries and Git remotes"));
     }
     print(&lines, args.source.output);
     u8::from(lines.iter().any(|line| line.verdict == Verdict::Fails))
@@ -132,17 +146,22 @@ async fn tried(args: &CheckArgs, compiled: &Compiled) -> Vec<Line> {
         lines.push(Line::of(format!("service {name}"), result));
     }
     match args.source.cluster().await {
-        Ok(cluster) => lines.extend(allowed(&cluster, &args.source).await),
+        Ok(cluster) => {
+            lines.extend(allowed(&cluster, &args.source).await);
+            lines.extend(images::tried(&args.images, &args.source, true).await);
+            return lines;
+        }
         // Configuration from files: the daemon may be meant to run without a cluster.
         Err(error) if args.source.config_map.is_some() && args.source.kubeconfig.is_none() => {
             lines.push(Line { what: "Kubernetes API".to_owned(), verdict: Verdict::NotTried, text: error.text })
         }
         Err(error) => lines.push(Line::of("Kubernetes API", Err(error.text))),
     }
+    lines.extend(images::tried(&args.images, &args.source, false).await);
     lines
 }
 
-/// Every verb that the notification half uses (SEC-08), each asked for.
+/// Every verb that is used (SEC-08, RBAC-2), each asked for.
 async fn allowed(cluster: &Cluster, source: &Source) -> Vec<Line> {
     let mut wanted = Vec::new();
     let mut want = |group: &'static str, resource: &'static str, verbs: &[&'static str], name: Option<&str>| {
@@ -158,6 +177,9 @@ async fn allowed(cluster: &Cluster, source: &Source) -> Vec<Line> {
     want("argoproj.io", "appprojects", &["get", "list", "watch"], None);
     want("", "configmaps", &["get", "list", "watch"], Some(&source.config_map_name));
     want("", "secrets", &["get", "list", "watch"], Some(&source.secret_name));
+    want("coordination.k8s.io", "leases", &["get", "update"], Some(LEASE));
+    want("coordination.k8s.io", "leases", &["create"], None);
+    want("", "events", &["create"], None);
     let what = |access: &Access| format!("may {access}");
     let mut lines = Vec::new();
     for access in &wanted {
