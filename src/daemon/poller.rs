@@ -245,8 +245,12 @@ impl Poll<'_> {
             return Err(trouble);
         }
         let result = asked.await;
-        let passing = result.as_ref().err().filter(|(_, passing)| *passing).map(|(trouble, _)| trouble);
-        polls.ended(key, part, passing);
+        match &result {
+            Ok(_) => polls.answered(key, part),
+            Err((trouble, true)) => polls.failed(key, part, trouble),
+            // It has a pace of its own, or needs a hand: neither healed nor worse.
+            Err((_, false)) => {}
+        }
         result.map_err(|(trouble, _)| trouble)
     }
 

@@ -47,6 +47,7 @@ pub async fn follow(world: World, commands: mpsc::UnboundedSender<Command>, stop
             Ok(new) => {
                 tracing::info!(entries = new.entries().len(), "registries.conf applied");
                 world.registries.reload(new);
+                world.polls.forget_notices();
                 // Nobody listens where the image half is off.
                 let _ = commands.send(Command::RefreshAll);
             }

@@ -402,7 +402,7 @@ impl Updater {
 }
 
 /// A remote as it is shown.
-fn without_user(remote: &str) -> String {
+pub fn without_user(remote: &str) -> String {
     let Some((scheme, rest)) = remote.split_once("://") else { return remote.to_owned() };
     let host = rest.split('/').next().unwrap_or_default();
     let path = &rest[host.len()..];

@@ -154,6 +154,14 @@ impl Secrets {
         Secrets::Remembering(Box::new(self.clone()), Arc::default())
     }
 
+    /// The same without what was remembered.
+    pub fn afresh(&self) -> Secrets {
+        match self {
+            Secrets::Remembering(inner, _) => inner.afresh(),
+            other => other.clone(),
+        }
+    }
+
     /// One Secret; `None` if it does not exist.
     pub async fn one(&self, namespace: &str, name: &str) -> Result<Option<SecretObject>, Problem> {
         match self {

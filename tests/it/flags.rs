@@ -14,7 +14,9 @@ const NOWHERE: (&str, &str) = ("KUBECONFIG", "/nowhere/config");
 
 fn run(program: &Path, arguments: &[String], environment: &[(String, String)]) -> Output {
     let mut command = Command::new(program);
-    command.env_clear().env("HOME", "/nowhere").envs(environment.iter().cloned()).env(NOWHERE.0, NOWHERE.1);
+    // Its own: two processes never share a state directory.
+    let home = tempfile::tempdir().expect("a folder");
+    command.env_clear().env("HOME", home.path()).envs(environment.iter().cloned()).env(NOWHERE.0, NOWHERE.1);
     command.args(arguments).output().expect("the program starts")
 }
 
@@ -318,7 +320,7 @@ fn section_23_upstream_deployment_args_accepted() {
             ("git-commit-sign-off", "true"),
             ("kube-events", "true"),
             ("watch-namespaces", ""),
-            ("health-probe-bind-address", &format!(":{}", container.probes)),
+            ("health-probe-bind-address", &*format!(":{}", container.probes)),
         ] {
             assert_eq!(found[flag], value, "{file}: --{flag}");
         }
@@ -498,10 +500,10 @@ fn section_23_template_renders_and_refuses() {
     assert_eq!((own.status.code(), &*out(&own)), (Some(0), "web: acme/web 1.2->1.3 b 2->3\n"));
     for (words, status, part) in [
         (vec![&*unparsable], 1, "line 1"),
-        (vec![&failing], 1, "Nope"),
+        (vec![&*failing], 1, "Nope"),
         (vec!["/nowhere/file"], 1, "/nowhere/file"),
-        (vec![&good, "--change", "web"], 64, "<image>=<old>:<new>"),
-        (vec![&good, &good], 64, ""),
+        (vec![&*good, "--change", "web"], 64, "<image>=<old>:<new>"),
+        (vec![&*good, &*good], 64, ""),
     ] {
         let output = template(&words);
         assert_eq!(output.status.code(), Some(status), "{words:?}");

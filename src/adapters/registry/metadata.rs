@@ -130,7 +130,9 @@ impl Metadata {
                     let kept_at = seen.at;
                     inner.tags.insert(key, Tag { seen, used, kept_at });
                 }
-                Some(Err(_)) | None => drop(inner.changed.insert(key)),
+                Some(Err(_)) | None => {
+                    inner.changed.insert(key);
+                }
             }
         }
         inner.trim(self.most);

@@ -73,11 +73,16 @@ impl Line {
 
 /// Runs `check`.
 pub fn run(args: &CheckArgs) -> u8 {
-    let compiled = match args.source.compiled() {
+    // Images from files alone: nothing is asked of notifications.
+    let images_only = args.images.from_files() && args.source.config_map.is_none() && args.source.kubeconfig.is_none();
+    let compiled = match images_only.then(Compiled::default).map_or_else(|| args.source.compiled(), Ok) {
         Ok(compiled) => compiled,
         Err(error) => return fail(error.status, error.text),
     };
-    let mut lines = vec![configuration(&compiled)];
+    let mut lines = Vec::new();
+    if !images_only {
+        lines.push(configuration(&compiled));
+    }
     if let Some(folder) = &args.state_dir {
         lines.push(Line::of("state directory", writable(folder)));
     }
@@ -87,7 +92,10 @@ pub fn run(args: &CheckArgs) -> u8 {
             Ok(runtime) => runtime,
             Err(error) => return fail(1, error),
         };
-        lines.extend(runtime.block_on(tried(args, &compiled)));
+        lines.extend(match images_only {
+            true => runtime.block_on(images::tried(&args.images, &args.source, false)),
+            false => runtime.block_on(tried(args, &compiled)),
+        });
     } else {
         lines.extend(names.map(Line::not_tried));
         lines.push(Line::not_tried("Kubernetes API"));

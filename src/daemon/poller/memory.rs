@@ -25,6 +25,10 @@ const LONGEST_LIST: usize = 256 << 10;
 /// Places of shared repositories beyond which those nobody uses are forgotten.
 const MOST_SHARED: usize = 4_096;
 
+/// Failing repositories beyond which those are forgotten that nobody has asked for a day.
+const MOST_FAILING: usize = 4_096;
+const FORGOTTEN_AFTER: Duration = Duration::from_secs(24 * 3600);
+
 /// What of a repository fails on its own: a registry whose blobs cannot be had still lists.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Part {
@@ -98,22 +102,30 @@ impl Polls {
         (known.at.elapsed() < rest(known.times, interval)).then(|| known.trouble.clone())
     }
 
-    /// A poll ended: with what kind of trouble that may pass by itself, or without.
-    pub fn ended(&self, key: &Key, part: Part, trouble: Option<&Trouble>) {
+    /// A poll was answered.
+    pub fn answered(&self, key: &Key, part: Part) {
+        locked(&self.failing).remove(&(key.clone(), part));
+    }
+
+    /// A poll failed, retries included, in a way that may pass by itself.
+    pub fn failed(&self, key: &Key, part: Part, trouble: &Trouble) {
         let mut failing = locked(&self.failing);
-        let place = (key.clone(), part);
-        match trouble {
-            None => drop(failing.remove(&place)),
-            Some(trouble) => {
-                let times = failing.get(&place).map_or(0, |known| known.times).saturating_add(1);
-                failing.insert(place, Failing { times, at: Instant::now(), trouble: trouble.clone() });
-            }
+        if failing.len() > MOST_FAILING {
+            failing.retain(|_, known| known.at.elapsed() < FORGOTTEN_AFTER);
         }
+        let place = (key.clone(), part);
+        let times = failing.get(&place).map_or(0, |known| known.times).saturating_add(1);
+        failing.insert(place, Failing { times, at: Instant::now(), trouble: trouble.clone() });
     }
 
     /// Keeps a remark to be shown from now on; says whether it is new.
     pub fn notice(&self, problem: Problem) -> bool {
         locked(&self.notices).insert(problem)
+    }
+
+    /// The remarks so far do not hold any more: the configuration changed.
+    pub fn forget_notices(&self) {
+        locked(&self.notices).clear();
     }
 
     /// The remarks so far.
@@ -200,7 +212,7 @@ mod tests {
         for round in 0..60 {
             if polls.resting(&key, Part::Names, interval).is_none() {
                 asked.push(round);
-                polls.ended(&key, Part::Names, Some(&trouble));
+                polls.failed(&key, Part::Names, &trouble);
             }
             assert_eq!(polls.resting(&other, Part::Names, interval), None);
             assert_eq!(polls.resting(&key, Part::Digests, interval), None);
@@ -208,8 +220,8 @@ mod tests {
         }
         assert_eq!(asked, [0, 1, 3, 7, 15, 25, 35, 45, 55]);
         // Once it answers, a failure begins anew.
-        polls.ended(&key, Part::Names, None);
-        polls.ended(&key, Part::Names, Some(&trouble));
+        polls.answered(&key, Part::Names);
+        polls.failed(&key, Part::Names, &trouble);
         assert_eq!(polls.resting(&key, Part::Names, interval), Some(trouble));
         tokio::time::advance(interval.mul_f64(0.9)).await;
         assert_eq!(polls.resting(&key, Part::Names, interval), None);

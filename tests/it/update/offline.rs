@@ -250,3 +250,47 @@ async fn compat_q34_section_23_once_says_by_its_exit_status_what_became_of_it() 
     let written = offline.once().await;
     assert_eq!((written.code, stage.repository.log("main").len()), (0, 3), "{written:?}");
 }
+
+fn verdict(ran: &Ran, begin: &str, end: &str) -> (String, String) {
+    let rows = ran.json();
+    let word = |row: &Value, key: &str| row[key].as_str().unwrap_or_default().to_owned();
+    let named = |row: &&Value| word(row, "what").starts_with(begin) && word(row, "what").ends_with(end);
+    let row = rows.as_array().expect("rows").iter().find(named).unwrap_or_else(|| panic!("{begin}: {rows}"));
+    (word(row, "result"), word(row, "text"))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn section_23_check_connect_tries_registries_and_remotes_and_pushes_nothing() {
+    let stage = staged().await;
+    let offline = Offline::new(&stage, &two(&stage));
+    let check = async || offline.command("check", &["--connect", "-o", "json"]).await;
+    let well = check().await;
+    assert_eq!(well.code, 0, "{well:?}");
+    assert_eq!(verdict(&well, "Applications", "").1, "2 of 2 are managed");
+    assert_eq!(verdict(&well, "registry", ""), ("ok".into(), "anonymous".into()));
+    assert_eq!(verdict(&well, "Git", ": read"), ("ok".into(), "1 branches".into()));
+    assert_eq!(verdict(&well, "Git", ": push").0, "ok");
+    assert!(!well.out.contains("robot") && !well.out.contains(":secret"), "{}", well.out);
+    let asked = stage.git.requests();
+    assert!(asked.iter().any(|r| r.contains("service=git-receive-pack")), "{asked:?}");
+    assert!(!asked.iter().any(|r| r.contains("POST") && r.contains("receive-pack")), "nothing was pushed: {asked:?}");
+
+    // Reading is allowed, pushing is not.
+    stage.repository.git(&["config", "http.receivepack", "false"]);
+    let readable = check().await;
+    assert_eq!(readable.code, 1, "{readable:?}");
+    assert_eq!(
+        (verdict(&readable, "Git", ": read").0, verdict(&readable, "Git", ": push").0),
+        ("ok".into(), "fails".into())
+    );
+
+    let secret = repository_secret("repository", &stage.url(), &[("username", "robot"), ("password", "wrong")]);
+    offline.house.file("secrets/repository.yaml", &secret.to_string());
+    stage.front.set_down(true);
+    let none = check().await;
+    assert_eq!(none.code, 1, "{none:?}");
+    for (begin, end) in [("registry", ""), ("Git", ": read"), ("Git", ": push")] {
+        assert_eq!(verdict(&none, begin, end).0, "fails", "{begin}{end}: {none:?}");
+    }
+    assert!(!none.out.contains("wrong"), "{}", none.out);
+}
