@@ -9,12 +9,15 @@ use serde_json::{Value as Json, json};
 use super::world::WorldArgs;
 use super::{Output, Paint, fail};
 use super::{plan, status};
+use crate::core::application::Application;
 use crate::core::application::source::normalise_repo_url;
 use crate::core::image::Verdict;
+use crate::core::update::ownership::Standing;
 use crate::core::update::survey::ImageReport;
 use crate::daemon::round::Looked;
 use crate::daemon::status::problem_json;
 use crate::daemon::updater;
+use crate::daemon::world::World;
 
 /// Tags that are listed one by one unless all are asked for.
 const SHOWN: usize = 20;
@@ -71,23 +74,26 @@ pub fn run(args: ExplainArgs) -> u8 {
         for problem in &look.problems {
             eprintln!("lynceus: {problem}");
         }
-        return fail(1, format!("{} is not managed: it has no usable image-list annotation", args.app));
+        let why = look.left.values().next().map_or("it has no usable image-list annotation", String::as_str);
+        return fail(1, format!("{} is not managed: {why}", args.app));
     };
     let wanted = |image: &&ImageReport| args.alias.as_ref().is_none_or(|alias| image.image.alias() == alias);
     let images: Vec<&ImageReport> = looked.survey.images.iter().filter(wanted).collect();
     if let Some(alias) = args.alias.as_ref().filter(|_| images.is_empty()) {
         return fail(4, format!("{} has no image with the alias {alias}", args.app));
     }
+    let owner = owner(&look.world, &looked.app);
     if args.output == Output::Json {
         let json = json!({
             "application": looked.app.key.to_string(),
-            "images": images.iter().map(|image| with_daemon(image_json(image, looked), image, looked, told.as_ref())).collect::<Vec<_>>(),
+            "images": images.iter().map(|image| with_daemon(image_json(image, looked, &owner), image, looked, told.as_ref())).collect::<Vec<_>>(),
             "problems": look.problems.iter().map(problem_json).collect::<Vec<_>>(),
         });
         println!("{}", serde_json::to_string_pretty(&json).unwrap_or_default());
     } else {
         let paint = Paint::stdout();
         println!("{}", paint.bold(&looked.app.key.to_string()));
+        println!("  owner      {owner}");
         for image in images {
             text(image, args.all, paint);
             if let Some(status) = &told {
@@ -99,6 +105,14 @@ pub fn run(args: ExplainArgs) -> u8 {
         }
     }
     0
+}
+
+/// Who says that the Application's annotations count: the object that selects it, else they themselves (OWN-3).
+fn owner(world: &World, app: &Application) -> String {
+    match world.standing(app) {
+        Some(Standing::Selected(owners)) => owners.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "),
+        _ => "annotations".to_owned(),
+    }
 }
 
 /// What the daemon says of an image's remote: when it is looked at next, and the last push to its branch.
@@ -138,7 +152,7 @@ fn verdicts(image: &ImageReport) -> &[Verdict] {
     image.choice.as_ref().map(|choice| choice.verdicts.as_slice()).unwrap_or_default()
 }
 
-fn image_json(image: &ImageReport, looked: &Looked) -> Json {
+fn image_json(image: &ImageReport, looked: &Looked, owner: &str) -> Json {
     let desired = image.desired.as_ref().map(|desired| {
         let value = match (&desired.tag, &desired.digest) {
             (Some(tag), Some(digest)) => format!("{tag}@{digest}"),
@@ -169,7 +183,7 @@ fn image_json(image: &ImageReport, looked: &Looked) -> Json {
         "credential": image.image.pull_secret,
         "reasons": image.decision.as_ref().map(|d| d.reasons.clone()).unwrap_or_default(),
         "trouble": image.trouble.as_ref().map(|t| json!({"kind": t.kind, "text": t.text})),
-        "owner": "annotations",
+        "owner": owner,
         "refresh": looked.settings.refresh.word(),
         "tags": tags,
         "counts": counts,
