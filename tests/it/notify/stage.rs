@@ -8,7 +8,7 @@ use lynceus::demo::inbox::{Accepted, Inbox, Item, Manners};
 use serde_json::{Value, json};
 
 use crate::support::control_plane::{ControlPlane, Ns};
-use crate::support::house::House;
+use crate::support::house::{House, WALL_ONLY};
 use crate::support::wait_for;
 
 /// Version and prefix of Applications.
@@ -75,19 +75,14 @@ impl Stage {
 
     /// A daemon whose clock the test sets, by writing `+30s` to the file given.
     pub fn with_a_clock(self, clock: Clock) -> (Stage, PathBuf) {
-        let library = std::fs::read_dir("/usr/lib").expect("a folder").flatten();
-        let mut library =
-            library.map(|entry| entry.path().join("faketime/libfaketimeMT.so.1")).filter(|path| path.exists());
-        let library = library.next().expect("libfaketime is installed by tests/setup").display().to_string();
         let file = self.house.file("clock", "+0\n");
-        let Stage { ns, house, slack, hook } = self;
-        let mut house = house
-            .variable("LD_PRELOAD", &library)
-            .variable("FAKETIME_TIMESTAMP_FILE", &file.display().to_string())
-            .variable("FAKETIME_NO_CACHE", "1");
+        let path = file.display().to_string();
+        let mut variables = vec![("FAKETIME_TIMESTAMP_FILE", path.as_str())];
         if matches!(clock, Clock::Wall) {
-            house = house.variable("FAKETIME_DONT_FAKE_MONOTONIC", "1").variable("DONT_FAKE_MONOTONIC", "1");
+            variables.extend(WALL_ONLY);
         }
+        let Stage { ns, house, slack, hook } = self;
+        let house = house.with_fake_clock(&variables);
         (Stage { ns, house, slack, hook }, file)
     }
 

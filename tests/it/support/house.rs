@@ -10,6 +10,9 @@ use serde_json::Value;
 use super::process::{Process, free_port};
 use super::{tls_provider, wait_for};
 
+/// libfaketime leaves the monotonic clock alone: intervals and timeouts pass as ever.
+pub const WALL_ONLY: [(&str, &str); 2] = [("FAKETIME_DONT_FAKE_MONOTONIC", "1"), ("DONT_FAKE_MONOTONIC", "1")];
+
 /// How long anything may take before a test gives up.
 const LIMIT: Duration = Duration::from_secs(60);
 
@@ -84,6 +87,16 @@ impl House {
     pub fn variable(mut self, name: &str, value: &str) -> House {
         self.environment.push((name.to_owned(), value.to_owned()));
         self
+    }
+
+    /// The program's clocks are libfaketime's from now on, which reads these variables.
+    pub fn with_fake_clock(self, variables: &[(&str, &str)]) -> House {
+        let library = std::fs::read_dir("/usr/lib").expect("a folder").flatten();
+        let mut library =
+            library.map(|entry| entry.path().join("faketime/libfaketimeMT.so.1")).filter(|path| path.exists());
+        let library = library.next().expect("libfaketime is installed by tests/setup").display().to_string();
+        let house = self.variable("LD_PRELOAD", &library).variable("FAKETIME_NO_CACHE", "1");
+        variables.iter().fold(house, |house, (name, value)| house.variable(name, value))
     }
 
     /// Starts the program under this name, as an old Deployment does.

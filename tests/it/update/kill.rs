@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use super::stage::{ARGO, PREFIX, Stage};
 use crate::support::control_plane::Ns;
-use crate::support::house::House;
+use crate::support::house::{House, WALL_ONLY};
 use crate::support::real::{Fault, Hook, Repository};
 use crate::support::wait_for;
 
@@ -324,12 +324,17 @@ async fn compare(load: &Load, house: &House) {
 
 /// One Application in Git with one new tag, and a daemon that is not started.
 async fn one(label: &str) -> (Stage, Arc<House>) {
+    let (stage, house) = one_house(label).await;
+    (stage, Arc::new(house))
+}
+
+async fn one_house(label: &str) -> (Stage, House) {
     let stage = Stage::new().await;
     stage.push("web", &["1.0.0", "1.0.1"]).await;
     stage.repository.commit("main", "first", &[("apps/web/values.yaml", &stage.values("web", "1.0.0"))]);
     let (ns, house) = stage.installed(label, "1s").await;
     ns.apply_json(stage.helm_app("web", "~1.0")).await;
-    (stage, Arc::new(house))
+    (stage, house)
 }
 
 async fn once_each(stage: &Stage, house: &House) {
@@ -368,4 +373,35 @@ async fn git_15_a_push_that_lands_long_after_the_kill_is_told_once() {
     house.until("it runs", |_| true).await;
     house.rounds(2).await;
     once_each(&stage, &house).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn git_15_a_push_that_the_next_life_makes_again_within_the_second_is_told_once() {
+    // The clock stands, so both lives make the very same commit; the second one's push is refused because the first
+    // one's has landed, long after its sender died.
+    let (stage, house) = one_house("kill-again").await;
+    let now = jiff::Timestamp::now().strftime("%Y-%m-%d %H:%M:%S").to_string();
+    let clock: Vec<(&str, &str)> = [("FAKETIME", now.as_str()), ("TZ", "UTC")].into_iter().chain(WALL_ONLY).collect();
+    let house = Arc::new(house.with_fake_clock(&clock));
+    let victim = house.clone();
+    let kill = Hook::new(move || {
+        victim.kill();
+        victim.launch();
+    });
+    stage.git.fail_next(Fault::BeforePush(kill, Duration::from_secs(5)));
+    let pushed = Arc::new(Mutex::new(None));
+    let (moment, main) = (pushed.clone(), stage.repository.path().to_path_buf());
+    // Whether the branch stood where both had found it when the second push arrived.
+    let second = Hook::new(move || {
+        let count = Command::new("git").args(["rev-list", "--count", "main"]).current_dir(&main).output();
+        *moment.lock().unwrap() = count.ok().map(|output| String::from_utf8_lossy(&output.stdout).trim().to_owned());
+    });
+    stage.git.fail_next(Fault::BeforePush(second, Duration::from_secs(7)));
+    house.launch();
+    wait_for("the second push arrives", ARRIVES, || async { pushed.lock().unwrap().clone() }).await;
+    wait_for("a push lands", ARRIVES, || async { (stage.repository.log("main").len() > 1).then_some(()) }).await;
+    house.until("it runs", |_| true).await;
+    house.rounds(2).await;
+    once_each(&stage, &house).await;
+    assert_eq!(pushed.lock().unwrap().as_deref(), Some("1"), "the second push came before the first had landed");
 }

@@ -58,11 +58,15 @@ fn deep_copy(ctx: &Ctx<'_>, values: &[Value]) -> Outcome {
     if values[0].is_nil() {
         return Err("reflect: call of reflect.Value.Type on zero Value".into());
     }
-    let mut left = ENTRIES;
+    let most = ENTRIES.min(u32::try_from(ctx.left() / STEPS_PER_ENTRY).unwrap_or(ENTRIES));
+    let mut left = most;
     let copied = copy(&values[0], &mut left, 0)?;
-    ctx.charge(u64::from(ENTRIES - left) / 8)?;
+    ctx.charge(u64::from(most - left) * STEPS_PER_ENTRY)?;
     Ok(copied)
 }
+
+/// An entry of a copy is a key, a value and their place in a map.
+const STEPS_PER_ENTRY: u64 = 8;
 
 /// Entries that one copy may hold, and how deep it may go: maps can be made to hold themselves.
 const ENTRIES: u32 = 100_000;

@@ -55,6 +55,11 @@ impl Ctx<'_> {
         Ok(())
     }
 
+    /// Steps that are left.
+    pub(super) fn left(&self) -> u64 {
+        MAX_STEPS.saturating_sub(self.steps.get())
+    }
+
     /// Large arguments cost more: a function reads all of them.
     pub(super) fn charge_values(&self, values: &[Value]) -> Result<(), Failure> {
         self.charge(values.iter().map(weight).sum())
