@@ -294,3 +294,28 @@ async fn section_23_check_connect_tries_registries_and_remotes_and_pushes_nothin
     }
     assert!(!none.out.contains("wrong"), "{}", none.out);
 }
+
+/// What is different from 0.x, and how to have it back: pre-releases, the namespaces watched, Argo CD's API.
+#[tokio::test(flavor = "multi_thread")]
+async fn compat_q35_semver_without_constraint_watch_scope_and_argocds_api() {
+    let stage = Stage::new().await;
+    stage.push("web", &["1.0.0", "1.1.0", "2.0.0-rc.1"]).await;
+    let (house, image) = (stage.house(), stage.image("web"));
+    let registries = house.folder().join("registries.conf").display().to_string();
+    for (constraint, tag) in [(None, "1.1.0"), (Some("--semver-constraint=*-0"), "2.0.0-rc.1")] {
+        let words = ["test", &image, "--registries-conf-path", &registries, "-o", "json"];
+        let ran = house.command(&words.into_iter().chain(constraint).collect::<Vec<_>>()).await;
+        assert_eq!((ran.code, &ran.json()["tag"]), (0, &json!(tag)), "{constraint:?} {ran:?}");
+    }
+    let run = ["run", "--loglevel=debug", "--logformat=text", "--state-dir=:memory:", "--kubeconfig=/nowhere/config"];
+    for (flag, status, part) in [
+        ("--images=on", 1, "--watch-namespaces= "),
+        ("--watch-namespaces=*", 1, "--watch-namespaces=* "),
+        ("--applications-api=kubernetes", 1, "--watch-namespaces= "),
+        ("--applications-api=argocd", 64, "applications.argoproj.io"),
+    ] {
+        let ran = house.command(&run.into_iter().chain([flag]).collect::<Vec<_>>()).await;
+        assert_eq!(ran.code, status, "{flag} {ran:?}");
+        assert!(ran.err.contains(part), "{flag}: {}", ran.err);
+    }
+}
