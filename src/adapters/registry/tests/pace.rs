@@ -273,34 +273,3 @@ async fn compat_q6_an_unset_limit_adapts_and_minus_one_is_upstreams_none() {
     let registries = Registries::new(Http::new(Gate::Central), conf::Registries::builtin(), Options::default());
     assert_eq!(registries.endpoint_of(&inferred).rate(), Some(100.0));
 }
-
-#[tokio::test]
-async fn registry_metrics_move_reg_11() {
-    let metrics = Arc::new(crate::daemon::metrics::Metrics::default());
-    let told = metrics.clone();
-    let options = Options { observe: Some(Arc::new(move |request| told.registry_request(request))), ..impatient() };
-    let stage = Stage::with("", options).await;
-    stage.registry.behave(|habits| habits.budget = Some((100, 90)));
-    stage.registry.push("team/app", "a", "2026-01-01T00:00:00Z", &["linux/amd64"]);
-    stage.describe(&["a"], Detail::Created, &["linux/amd64"]).await.expect("a candidate");
-    stage.registry.script(On::Tags, Fault::status(500));
-    stage.tags("team/app").await.expect("the second try");
-    stage.registry.script(On::Tags, Fault::throttle("30"));
-    stage.tags("team/app").await.expect_err("throttled");
-    let endpoints = stage.registries.endpoints();
-    metrics.registry_budgets(endpoints.iter().map(|endpoint| (endpoint.host(), endpoint.budget_remaining())));
-    let text = metrics.text(&crate::daemon::Status::default(), "argocd");
-    let host = stage.registry.host();
-    for line in [
-        format!("lynceus_registry_request_seconds_count{{registry=\"{host}\"}} 5"),
-        format!("lynceus_registry_throttled_total{{registry=\"{host}\"}} 1"),
-        format!("lynceus_registry_budget_remaining{{registry=\"{host}\"}} 89"),
-        format!("argocd_image_updater_registry_requests_total{{registry=\"{host}\"}} 5"),
-        format!("argocd_image_updater_registry_requests_failed_total{{registry=\"{host}\"}} 1"),
-    ] {
-        assert!(text.lines().any(|found| found == line), "{line}\n{text}");
-    }
-    // No window, no figure.
-    metrics.registry_budgets([(host, None)].into_iter());
-    assert!(!metrics.text(&crate::daemon::Status::default(), "argocd").contains("budget_remaining{"));
-}
