@@ -84,7 +84,7 @@ pub async fn look_in(world: &World, apps: &[Arc<Application>], turn: &Turn) -> R
     let mut round = Round::default();
     let mut governed = Vec::new();
     // Whoever asks: only what this half governs is looked at (TEN-1).
-    for app in apps.iter().filter(|app| world.governs(&app.key)) {
+    for app in apps.iter().filter(|app| world.governs(app)) {
         let (settings, problems) = annotations::settings_with(app, &world.settings.defaults);
         if !problems.is_empty() {
             round.problems.insert(app.key.to_string(), problems);
@@ -177,6 +177,15 @@ fn is_open(survey: &Option<Survey>) -> bool {
 type Places = HashMap<(RemoteKey, String, String), usize>;
 
 impl Round {
+    /// Leaves out everything about Applications that are not to be kept.
+    pub fn keep(&mut self, wanted: impl Fn(&Application) -> bool) {
+        self.looked.retain(|looked| wanted(&looked.app));
+        for planned in &mut self.plans {
+            planned.plan.units.retain(|unit| wanted(&unit.app));
+        }
+        self.plans.retain(|planned| !planned.plan.units.is_empty());
+    }
+
     fn plan(&mut self, survey: &Survey, input: &Input, views: &Views, places: &mut Places, refuse_digest_only: bool) {
         for routed in &survey.units {
             if let Some(problem) = digest_only(&routed.unit).filter(|_| refuse_digest_only) {

@@ -7,16 +7,14 @@ use std::time::Duration;
 
 use lynceus::adapters::git::{self, Git};
 use lynceus::adapters::http::{Gate, Http};
-use lynceus::adapters::registry::{Access, Credential, Observe, Options, Question, Registries};
+use lynceus::adapters::registry::{Credential, Options, Registries};
 use lynceus::adapters::store::Store;
 use lynceus::config::registries;
 use lynceus::config::secret::Secret;
 use lynceus::config::settings::{Settings, Source};
 use lynceus::core::application::Application;
-use lynceus::core::image::{Detail, ImageRef, Platform, Selection, Strategy};
-use lynceus::daemon::Status;
+use lynceus::core::image::{ImageRef, Selection, Strategy};
 use lynceus::daemon::credentials;
-use lynceus::daemon::metrics::Metrics;
 use lynceus::daemon::poller::{self, Answer, Ask, Extent, Turn};
 use lynceus::daemon::world::{Secrets, World};
 use lynceus::demo::registry::{Fault, On, Registry};
@@ -207,45 +205,6 @@ async fn reg_12_a_failing_repository_is_left_alone_and_its_last_answer_is_never_
     assert_eq!(stage.poll(&alone(), &asks[..1]).await, good[..1]);
     let said = format!("{:?}", stage.world.board.status().problems);
     assert!(said.contains("registry-unreachable") && said.contains("as listed since"), "{said}");
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn registry_metrics_move_reg_11() {
-    crate::support::tls_provider();
-    let registry = Registry::start().await.expect("a port");
-    let conf = registries::Registries::parse(&format!("registries:\n{}", registry.entry())).expect("a file");
-    let metrics = Arc::new(Metrics::default());
-    let told = metrics.clone();
-    let observe: Observe = Arc::new(move |request| told.registry_request(request));
-    let options = Options { observe: Some(observe), patience: Duration::ZERO, ..Options::default() };
-    let registries = Registries::new(Http::new(Gate::Central), conf, options);
-    let host = registry.host();
-    let image = ImageRef::parse_reference(&format!("{host}/team/app")).expect("a reference");
-    let endpoint = registries.endpoint_of(&image);
-    registry.behave(|habits| habits.budget = Some((100, 90)));
-    registry.push("team/app", "a", "2026-01-01T00:00:00Z", &["linux/amd64"]);
-    let platforms = [Platform::parse("linux/amd64").expect("a platform")];
-    let tags = ["a".to_owned()];
-    let question = Question { tags: &tags, detail: Detail::Created, platforms: &platforms, ..Question::default() };
-    registries.describe(&endpoint, "team/app", question, Access::default()).await.expect("a candidate");
-    registry.script(On::Tags, Fault::status(500));
-    registries.tags(&endpoint, "team/app", Access::default()).await.expect("the second try");
-    registry.script(On::Tags, Fault::throttle("30"));
-    registries.tags(&endpoint, "team/app", Access::default()).await.expect_err("throttled");
-    metrics.registry_budgets(registries.endpoints().iter().map(|e| (e.host(), e.budget_remaining())));
-    let text = metrics.text(&Status::default(), "argocd");
-    for line in [
-        format!("lynceus_registry_request_seconds_count{{registry=\"{host}\"}} 5"),
-        format!("lynceus_registry_throttled_total{{registry=\"{host}\"}} 1"),
-        format!("lynceus_registry_budget_remaining{{registry=\"{host}\"}} 89"),
-        format!("argocd_image_updater_registry_requests_total{{registry=\"{host}\"}} 5"),
-        format!("argocd_image_updater_registry_requests_failed_total{{registry=\"{host}\"}} 1"),
-    ] {
-        assert!(text.lines().any(|found| found == line), "{line}\n{text}");
-    }
-    // No window, no figure.
-    metrics.registry_budgets([(host, None)].into_iter());
-    assert!(!metrics.text(&Status::default(), "argocd").contains("budget_remaining{"));
 }
 
 #[tokio::test(flavor = "multi_thread")]

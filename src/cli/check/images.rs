@@ -101,9 +101,9 @@ pub(super) async fn tried(args: &ImageArgs, source: &Source, cluster: bool) -> V
     }
     if !without {
         match run::all_applications(&world).await {
-            Ok(apps) => {
+            Ok((apps, left)) => {
                 let count = wanted.of_applications(&world, &apps).await;
-                lines.push(Line::of("Applications", Ok(format!("{count} of {} are managed", apps.len()))));
+                lines.push(Line::of("Applications", Ok(format!("{count} of {} are managed", apps.len() + left.len()))));
             }
             Err(problem) => lines.push(Line::of("Applications", Err(problem.to_string()))),
         }

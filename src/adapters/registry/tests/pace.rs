@@ -273,3 +273,27 @@ async fn compat_q6_an_unset_limit_adapts_and_minus_one_is_upstreams_none() {
     let registries = Registries::new(Http::new(Gate::Central), conf::Registries::builtin(), Options::default());
     assert_eq!(registries.endpoint_of(&inferred).rate(), Some(100.0));
 }
+
+#[tokio::test]
+async fn reg_11_every_request_is_observed_and_the_budget_known() {
+    let seen: Arc<Mutex<Vec<(String, bool, bool)>>> = Arc::default();
+    let told = seen.clone();
+    let observe = move |request: &Observed<'_>| {
+        told.lock().unwrap().push((request.registry.to_owned(), request.answered, request.throttled));
+    };
+    let stage = Stage::with("", Options { observe: Some(Arc::new(observe)), ..impatient() }).await;
+    stage.registry.behave(|habits| habits.budget = Some((100, 90)));
+    stage.registry.push("team/app", "a", "2026-01-01T00:00:00Z", &["linux/amd64"]);
+    stage.describe(&["a"], Detail::Created, &["linux/amd64"]).await.expect("a candidate");
+    stage.registry.script(On::Tags, Fault::status(500));
+    stage.tags("team/app").await.expect("the second try");
+    stage.registry.script(On::Tags, Fault::throttle("30"));
+    stage.tags("team/app").await.expect_err("throttled");
+    let seen = seen.lock().unwrap().clone();
+    let host = stage.registry.host();
+    assert!(seen.iter().all(|(registry, ..)| *registry == host), "{seen:?}");
+    let outcomes: Vec<(bool, bool)> = seen.iter().map(|(_, answered, throttled)| (*answered, *throttled)).collect();
+    // Manifest, configuration, the failure, its second try, the one that was throttled.
+    assert_eq!(outcomes, [(true, false), (true, false), (false, false), (true, false), (true, true)]);
+    assert_eq!(stage.endpoint().budget_remaining(), Some(89));
+}
