@@ -170,6 +170,8 @@ fn role_1() -> Value {
         { "apiGroups": [own], "resources": ["imageupdaters/status"], "verbs": ["get", "patch", "update"] },
         { "apiGroups": ["argoproj.io"], "resources": ["applications"],
           "verbs": ["get", "list", "patch", "update", "watch"] },
+        // A Role of its own there, for leader election.
+        { "apiGroups": ["coordination.k8s.io"], "resources": ["leases"], "verbs": all },
     ])
 }
 
@@ -195,8 +197,9 @@ async fn own_1_rbac_1_compat_q21_the_described_steps_for_the_line_without_object
     assert_eq!(status["applications"]["governed"], 3, "{status}");
     assert_eq!(status["nativeAnnotations"], json!({ left.ns.name.as_str(): true }), "{status}");
     // What the old Role does not grant is said once each, and stops nothing: watching Applications, ImageUpdater
-    // objects, projects.
-    assert_eq!(codes(&status), ["kubernetes-forbidden", "kubernetes-forbidden", "kubernetes-unavailable"], "{status}");
+    // objects, the Lease; projects.
+    let [forbidden, unavailable] = ["kubernetes-forbidden", "kubernetes-unavailable"];
+    assert_eq!(codes(&status), [forbidden, forbidden, forbidden, unavailable], "{status}");
     assert!(status["problems"].as_array().expect("problems").iter().all(|p| p["severity"] == "warning"), "{status}");
     assert!(house.log().contains("3 applications are managed natively"), "{}", house.log());
     // The next new tag is committed once, in the form the old program would go on from, in its name.
