@@ -277,6 +277,9 @@ fn app(namespace: &str, annotations: &[(&str, &str)]) -> Arc<Application> {
     Arc::new(Application::decode(&object.to_string()).expect("an Application"))
 }
 
+/// How a form is written.
+type Spell = fn(&str) -> String;
+
 #[tokio::test(flavor = "multi_thread")]
 async fn cross_namespace_matrix_cred_3() {
     let folder = tempfile::tempdir().expect("a folder");
@@ -298,7 +301,7 @@ async fn cross_namespace_matrix_cred_3() {
         std::fs::write(folder.path().join(format!("{name}.yaml")), secret.to_string()).expect("a file");
     }
     // Whoever reads the form reads it whatever its spelling; so does whoever decides about it.
-    let spellings: [(&str, fn(&str) -> String); 4] = [
+    let spellings: [(&str, Spell); 4] = [
         ("plain", |form| form.to_owned()),
         ("kind in capitals", |form| {
             let (kind, place) = form.split_once(':').expect("a kind");
@@ -307,7 +310,7 @@ async fn cross_namespace_matrix_cred_3() {
         ("old prefix", |form| format!("ghcr.io={form}")),
         ("blanks around", |form| format!("  {form} ")),
     ];
-    let forms: [(&str, fn(&str) -> String); 2] =
+    let forms: [(&str, Spell); 2] =
         [("pullsecret", |secret| format!("pullsecret:{secret}")), ("secret", |secret| format!("secret:{secret}#f"))];
     let image = ImageRef::parse_reference("ghcr.io/team/web").expect("a reference");
     for switch in [false, true] {
