@@ -49,7 +49,7 @@ pub struct ImageArgs {
 
 impl ImageArgs {
     /// Whether Applications come from files.
-    pub(super) fn from_files(&self) -> bool {
+    pub(super) fn has_files(&self) -> bool {
         self.applications.is_some()
     }
 }
