@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value as Json;
 
-use crate::config::documents as yaml;
+use crate::config::{annotations, documents as yaml};
 use crate::core::application::tree::{Entry, Tree};
 use crate::core::application::{Application, Directory};
 use crate::core::problem::Problem;
@@ -26,6 +26,8 @@ pub struct Read {
     pub applications: Vec<(String, Application)>,
     /// AppProjects, likewise, as whole objects.
     pub projects: Vec<(String, Json)>,
+    /// ImageUpdaters, likewise.
+    pub updaters: Vec<(String, Json)>,
     /// Files that are not readable, Applications that cannot be decoded.
     pub problems: Vec<Problem>,
     /// Files that were looked at.
@@ -40,7 +42,14 @@ impl Read {
                 Err(problem) => self.problems.push(problem.in_object(file)),
             },
             Some("AppProject") if argo(&document) => self.projects.push((file.to_owned(), document)),
-            _ => {}
+            Some("ImageUpdater") if updater(&document) => self.updaters.push((file.to_owned(), document)),
+            Some("ApplicationSet") if argo(&document) => {
+                let name = document["metadata"]["name"].as_str().unwrap_or_default();
+                let text = format!("ApplicationSet {name} is not rendered; its Applications are not seen");
+                self.problems.push(Problem::warning("not-expanded", text).in_object(file));
+                self.problems.extend(annotations::misplaced(&document).map(|problem| problem.in_object(file)));
+            }
+            _ => self.problems.extend(annotations::misplaced(&document).map(|problem| problem.in_object(file))),
         }
     }
 
@@ -58,6 +67,10 @@ impl Read {
 
 fn argo(document: &Json) -> bool {
     document["apiVersion"].as_str().is_some_and(|version| version.starts_with("argoproj.io/"))
+}
+
+fn updater(document: &Json) -> bool {
+    document["apiVersion"].as_str().is_some_and(|version| version.starts_with("argocd-image-updater.argoproj.io/"))
 }
 
 fn is_manifest(name: &str) -> bool {
@@ -146,8 +159,7 @@ pub fn children(tree: &dyn Tree, folder: &str, directory: &Directory) -> Result<
         return Ok(read);
     }
     if matches!(entry(tree, &join(folder, "Chart.yaml"))?, Some(Entry::File { .. })) {
-        let templates = from_tree(tree, &join(folder, "templates"))?;
-        if !templates.applications.is_empty() || !templates.problems.is_empty() {
+        if templates_applications(tree, &join(folder, "templates"), 0)? {
             let text = "a Helm chart that makes Applications is not rendered; its children are not seen";
             read.problems.push(Problem::warning("not-expanded", text).in_object(folder));
         }
@@ -155,6 +167,32 @@ pub fn children(tree: &dyn Tree, folder: &str, directory: &Directory) -> Result<
     }
     plain(tree, folder, directory, 0, &mut read)?;
     Ok(read)
+}
+
+/// Whether templates of a chart, which only Helm can read, name Applications.
+fn templates_applications(tree: &dyn Tree, folder: &str, depth: usize) -> Result<bool, Problem> {
+    for (name, kind) in list(tree, folder)? {
+        let path = join(folder, &name);
+        let found = match kind {
+            Entry::Dir if depth < DEEPEST => templates_applications(tree, &path, depth + 1)?,
+            Entry::File { .. } => tree.read(&path).is_ok_and(|bytes| {
+                let text = String::from_utf8_lossy(&bytes);
+                let kind = |line: &str| {
+                    line.trim().strip_prefix("kind:").map(|kind| kind.trim_matches([' ', '"', '\'']).to_owned())
+                };
+                text.contains("argoproj.io/")
+                    && text
+                        .lines()
+                        .filter_map(kind)
+                        .any(|kind| matches!(kind.as_str(), "Application" | "ApplicationSet"))
+            }),
+            _ => false,
+        };
+        if found {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 fn plain(tree: &dyn Tree, folder: &str, by: &Directory, depth: usize, read: &mut Read) -> Result<(), Problem> {
@@ -312,16 +350,21 @@ mod tests {
         write("broken.yaml", "argoproj.io: [");
         write("chart/templates/x.yaml", "{{ if }}\nno kind of ours\n");
         write("other.txt", &app("never"));
+        let updater = app("notes").replace("argoproj.io/", "argocd-image-updater.argoproj.io/");
+        write("updater.yaml", &updater.replace("kind: Application", "kind: ImageUpdater"));
         write(".git/x.yaml", &app("never"));
         let read = from_directory(folder.path()).unwrap();
         assert_eq!(names(&read), ["one", "two", "four", "three"]);
         assert_eq!(read.problems.len(), 1, "{:?}", read.problems);
+        assert_eq!(read.updaters.len(), 1);
         assert!(read.problems[0].object.ends_with("broken.yaml") && read.problems[0].line.is_some());
         assert!(stamp(folder.path()).is_some());
     }
 
     #[test]
     fn src_5_src_6_trees_directories_and_kustomizations() {
+        let key = "argocd-image-updater.argoproj.io/image-list";
+        let misplaced = format!("kind: KIND\nspec: {{template: {{metadata: {{annotations: {{{key}: x}}}}}}}}\n");
         let tree = MapTree::of([
             ("apps/a.yaml", app("a")),
             ("apps/sub/b.yaml", app("b")),
@@ -332,7 +375,14 @@ mod tests {
             ("other/kustomization.yml", "resources: [yy.yaml]\ncomponents: [../kust]\n".to_owned()),
             ("other/yy.yaml", app("yy")),
             ("chart/Chart.yaml", "name: c\n".to_owned()),
-            ("chart/templates/t.yaml", app("templated")),
+            ("chart/templates/t.yaml", format!("{{{{ range .Values.apps }}}}\n{}{{{{ end }}}}\n", app("templated"))),
+            ("rollouts/Chart.yaml", "name: r\n".to_owned()),
+            (
+                "rollouts/templates/r.yaml",
+                "apiVersion: argoproj.io/v1alpha1\nkind: Rollout\nname: {{ .x }}\n".to_owned(),
+            ),
+            ("sets/set.yaml", app("many").replace("kind: Application", "kind: ApplicationSet")),
+            ("sets/pods.yaml", misplaced.replace("KIND", "Deployment")),
         ]);
         assert_eq!(names(&from_tree(&tree, "apps").unwrap()), ["a", "skip", "b"]);
         let flat = Directory { exclude: "{skip*,zzz}".into(), ..Directory::default() };
@@ -345,5 +395,14 @@ mod tests {
         let chart = children(&tree, "chart", &Directory::default()).unwrap();
         assert!(chart.applications.is_empty());
         assert_eq!(chart.problems[0].code, "not-expanded");
+        assert_eq!(children(&tree, "rollouts", &Directory::default()).unwrap().problems, []);
+        // What is not rendered is said, and so is what nobody reads (SRC-11).
+        let sets = children(&tree, "sets", &Directory::default()).unwrap();
+        let told: Vec<_> = sets.problems.iter().map(|p| (p.object.as_str(), p.code, p.key.as_str())).collect();
+        assert_eq!(sets.applications.len(), 0);
+        assert_eq!(
+            told,
+            [("sets/pods.yaml", "annotation-on-wrong-object", key), ("sets/set.yaml", "not-expanded", "")]
+        );
     }
 }

@@ -6,13 +6,18 @@ use std::collections::BTreeMap;
 use clap::Args;
 use serde_json::{Value as Json, json};
 
-use super::plan;
 use super::world::WorldArgs;
 use super::{Output, Paint, fail};
+use super::{plan, status};
+use crate::core::application::Application;
+use crate::core::application::source::normalise_repo_url;
 use crate::core::image::Verdict;
+use crate::core::update::ownership::Standing;
 use crate::core::update::survey::ImageReport;
 use crate::daemon::round::Looked;
 use crate::daemon::status::problem_json;
+use crate::daemon::updater;
+use crate::daemon::world::World;
 
 /// Tags that are listed one by one unless all are asked for.
 const SHOWN: usize = 20;
@@ -32,6 +37,9 @@ pub struct ExplainArgs {
     /// Namespaces whose Applications are looked at: empty for the own one, * for all, or a comma list.
     #[arg(long, value_name = "LIST", default_value = "")]
     watch_namespaces: String,
+    /// Also say when a running daemon looks next and what it wrote last: its probe address.
+    #[arg(long, value_name = "URL")]
+    daemon: Option<String>,
     /// How the explanation is printed.
     #[arg(long, short = 'o', value_enum, default_value_t)]
     output: Output,
@@ -45,7 +53,16 @@ pub fn run(args: ExplainArgs) -> u8 {
     };
     let apps = std::slice::from_ref(&args.app);
     let looked = runtime.block_on(plan::look(&args.world, &args.watch_namespaces, apps, true));
+    let told = match &args.daemon {
+        None => Ok(None),
+        Some(daemon) => runtime.block_on(status::of(daemon)).map(Some),
+    };
     runtime.shutdown_timeout(std::time::Duration::from_millis(100));
+    // It only adds to what is explained.
+    let told = told.unwrap_or_else(|error| {
+        eprintln!("lynceus: {error}");
+        None
+    });
     let look = match looked {
         Ok(look) => look,
         Err((status, text)) => return fail(status, text),
@@ -57,25 +74,31 @@ pub fn run(args: ExplainArgs) -> u8 {
         for problem in &look.problems {
             eprintln!("lynceus: {problem}");
         }
-        return fail(1, format!("{} is not managed: it has no usable image-list annotation", args.app));
+        let why = look.left.values().next().map_or("it has no usable image-list annotation", String::as_str);
+        return fail(1, format!("{} is not managed: {why}", args.app));
     };
     let wanted = |image: &&ImageReport| args.alias.as_ref().is_none_or(|alias| image.image.alias() == alias);
     let images: Vec<&ImageReport> = looked.survey.images.iter().filter(wanted).collect();
     if let Some(alias) = args.alias.as_ref().filter(|_| images.is_empty()) {
         return fail(4, format!("{} has no image with the alias {alias}", args.app));
     }
+    let owner = owner(&look.world, &looked.app);
     if args.output == Output::Json {
         let json = json!({
             "application": looked.app.key.to_string(),
-            "images": images.iter().map(|image| image_json(image, looked)).collect::<Vec<_>>(),
+            "images": images.iter().map(|image| with_daemon(image_json(image, looked, &owner), image, looked, told.as_ref())).collect::<Vec<_>>(),
             "problems": look.problems.iter().map(problem_json).collect::<Vec<_>>(),
         });
         println!("{}", serde_json::to_string_pretty(&json).unwrap_or_default());
     } else {
         let paint = Paint::stdout();
         println!("{}", paint.bold(&looked.app.key.to_string()));
+        println!("  owner      {owner}");
         for image in images {
             text(image, args.all, paint);
+            if let Some(status) = &told {
+                daemon_text(image, looked, status, paint);
+            }
         }
         for problem in &look.problems {
             println!("{} {problem}", paint.yellow(problem.severity.word()));
@@ -84,11 +107,52 @@ pub fn run(args: ExplainArgs) -> u8 {
     0
 }
 
+/// Who says that the Application's annotations count: the object that selects it, else they themselves (OWN-3).
+fn owner(world: &World, app: &Application) -> String {
+    match world.standing(app) {
+        Some(Standing::Selected(owners)) => owners.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "),
+        _ => "annotations".to_owned(),
+    }
+}
+
+/// What the daemon says of an image's remote: when it is looked at next, and the last push to its branch.
+fn of_daemon(image: &ImageReport, looked: &Looked, status: &Json) -> (Json, Json) {
+    let group = updater::group_of(&looked.app).map(|group| updater::without_user(&group));
+    let mut rounds = status["nextRounds"].as_array().into_iter().flatten();
+    let next = rounds.find(|next| next["remote"].as_str() == group.as_deref()).map(|next| next["at"].clone());
+    let mut pushes = status["pushes"].as_array().into_iter().flatten();
+    let last = image.destination.as_ref().and_then(|to| {
+        pushes.find(|push| {
+            let remote = push["remote"].as_str().unwrap_or_default();
+            push["branch"] == to.branch.as_str() && normalise_repo_url(remote) == normalise_repo_url(&to.repo_url)
+        })
+    });
+    (next.unwrap_or(Json::Null), last.cloned().unwrap_or(Json::Null))
+}
+
+fn with_daemon(mut json: Json, image: &ImageReport, looked: &Looked, status: Option<&Json>) -> Json {
+    if let Some(status) = status {
+        let (next, last) = of_daemon(image, looked, status);
+        json["nextPoll"] = next;
+        json["lastChange"] = last;
+    }
+    json
+}
+
+fn daemon_text(image: &ImageReport, looked: &Looked, status: &Json, paint: Paint) {
+    let (next, last) = of_daemon(image, looked, status);
+    println!("  next poll  {}", next.as_str().unwrap_or("not planned"));
+    let commit: String = last["commit"].as_str().unwrap_or_default().chars().take(9).collect();
+    if !commit.is_empty() {
+        println!("  last push  {commit} {}", paint.dim(last["at"].as_str().unwrap_or_default()));
+    }
+}
+
 fn verdicts(image: &ImageReport) -> &[Verdict] {
     image.choice.as_ref().map(|choice| choice.verdicts.as_slice()).unwrap_or_default()
 }
 
-fn image_json(image: &ImageReport, looked: &Looked) -> Json {
+fn image_json(image: &ImageReport, looked: &Looked, owner: &str) -> Json {
     let desired = image.desired.as_ref().map(|desired| {
         let value = match (&desired.tag, &desired.digest) {
             (Some(tag), Some(digest)) => format!("{tag}@{digest}"),
@@ -119,7 +183,7 @@ fn image_json(image: &ImageReport, looked: &Looked) -> Json {
         "credential": image.image.pull_secret,
         "reasons": image.decision.as_ref().map(|d| d.reasons.clone()).unwrap_or_default(),
         "trouble": image.trouble.as_ref().map(|t| json!({"kind": t.kind, "text": t.text})),
-        "owner": "annotations",
+        "owner": owner,
         "refresh": looked.settings.refresh.word(),
         "tags": tags,
         "counts": counts,

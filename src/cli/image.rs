@@ -11,7 +11,7 @@ use crate::config::credential_form::CredentialForm;
 use crate::config::settings::Settings;
 use crate::core::image::{Glob, ImageRef, Platform, Selection, Strategy, TagFilter};
 use crate::core::problem::{Problem, Severity};
-use crate::daemon::credentials::{self, SecretsOnce};
+use crate::daemon::credentials;
 use crate::daemon::poller::{self, Ask, Extent, Turn};
 
 /// Arguments of `test`.
@@ -148,7 +148,7 @@ async fn test(args: &TestArgs, image: ImageRef, selection: Selection) -> u8 {
         (None, None) => None,
     };
     let credential = match &form {
-        Some(form) => match credentials::read(&world, &SecretsOnce::default(), form, &image, None).await {
+        Some(form) => match credentials::read(&world, form, &image, None).await {
             Ok(credential) => Some(credential),
             Err(trouble) => return fail(1, format!("{}: {}", trouble.kind, trouble.text)),
         },

@@ -10,7 +10,7 @@ use super::{Output, Paint, commit_template, fail};
 use crate::adapters::redact;
 use crate::config::notifications::differences;
 use crate::config::secret::{Secret, fill};
-use crate::config::{annotations, documents, registries};
+use crate::config::{annotations, documents, image_updaters, registries};
 use crate::core::application::Application;
 use crate::core::notify::subscription;
 use crate::core::problem::{Problem, Severity};
@@ -37,6 +37,8 @@ struct Found {
     secrets: Vec<Json>,
     applications: Vec<(String, Application)>,
     projects: Vec<(String, Json)>,
+    /// Files with image annotations on other objects.
+    misplaced: Vec<(String, Problem)>,
     problems: Vec<Problem>,
     read: usize,
 }
@@ -64,7 +66,10 @@ impl Found {
             entries.sort();
             for entry in entries {
                 let hidden = entry.file_name().is_some_and(|n| n.to_string_lossy().starts_with('.'));
-                if !hidden {
+                // What Helm renders is not YAML before.
+                let templates =
+                    entry.file_name().is_some_and(|n| n == "templates") && path.join("Chart.yaml").is_file();
+                if !hidden && !templates {
                     self.collect(&entry, false)?;
                 }
             }
@@ -113,34 +118,49 @@ impl Found {
                     Ok(app) => self.applications.push((file.to_owned(), app)),
                     Err(problem) => self.problems.push(problem.in_object(file)),
                 },
-                _ => self.wrong_object(file, &document, kind),
+                "ImageUpdater" => self.image_updater(file, &document),
+                _ => self.misplaced.extend(annotations::misplaced(&document).map(|problem| (file.to_owned(), problem))),
             }
         }
     }
 
-    /// Image annotations on anything but an Application do nothing (SRC-11).
-    fn wrong_object(&mut self, file: &str, document: &Json, kind: &str) {
-        if kind == "ApplicationSet" || kind.is_empty() {
-            return;
-        }
-        let annotations =
-            [&document["metadata"]["annotations"], &document["spec"]["template"]["metadata"]["annotations"]];
-        let keys = annotations.iter().filter_map(|a| a.as_object()).flat_map(|a| a.keys());
-        for key in keys.filter(|key| key.starts_with("argocd-image-updater.argoproj.io/")) {
-            self.problems.push(
-                Problem::warning(
-                    "annotation-on-wrong-object",
-                    format!("{kind}s are not looked at; this has no effect"),
-                )
-                .in_object(file)
-                .at_key(key.as_str())
-                .hint("put it on the Application whose source holds this file"),
-            );
-        }
+    fn image_updater(&mut self, file: &str, document: &Json) {
+        let text = |key: &str| document["metadata"][key].as_str().unwrap_or_default();
+        let (_, problems) = image_updaters::owner(text("namespace"), text("name"), document);
+        let object = format!("{file} ({})", text("name"));
+        self.problems.extend(problems.into_iter().map(|problem| problem.in_object(object.as_str())));
+    }
+
+    /// Image annotations on anything but an Application do nothing (SRC-11). The Application that should have them is the
+    /// one whose source path is the longest part of the file's.
+    fn wrong_objects(&mut self) -> Vec<Problem> {
+        let holder = |file: &str| {
+            let folders: Vec<&str> = file.split('/').rev().skip(1).collect();
+            let paths = self.applications.iter().flat_map(|(_, app)| {
+                let paths = app.sources.iter().filter_map(|source| source.path.as_deref());
+                paths.map(move |path| (app, path.trim_matches('/').split('/').rev().collect::<Vec<_>>()))
+            });
+            let within = |path: &[&str]| folders.windows(path.len().max(1)).any(|window| window == path);
+            let holds = paths.filter(|(_, path)| within(path));
+            holds
+                .max_by_key(|(_, path)| path.len())
+                .map(|(app, _)| app.key.to_string().trim_start_matches('/').to_owned())
+        };
+        let told = self.misplaced.iter().map(|(file, problem)| {
+            let problem = problem.clone().in_object(file.as_str());
+            match holder(file) {
+                Some(app) if problem.hint.contains("whose source") => {
+                    problem.hint(format!("put them on Application {app}"))
+                }
+                _ => problem,
+            }
+        });
+        told.collect()
     }
 
     fn check(&mut self) -> Vec<Problem> {
         let mut problems = std::mem::take(&mut self.problems);
+        problems.extend(self.wrong_objects());
         let secret = self.notifications_secret();
         let mut compiled = None;
         for (file, document) in &self.config_maps {

@@ -1,5 +1,6 @@
 //! `plan`: what the next round would write, as a diff; exit codes for CI (image-updates.md §23).
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use clap::{Args, ValueEnum};
@@ -9,7 +10,7 @@ use super::world::{self, WorldArgs};
 use super::{Paint, USAGE, fail, run as runner};
 use crate::adapters::store::Store;
 use crate::config::settings::{CommitPer, Settings};
-use crate::core::application::Application;
+use crate::core::application::{AppKey, Application};
 use crate::core::problem::{Problem, Severity};
 use crate::core::update::decision::State;
 use crate::core::update::plan::{Applied, Plan, Unit, apply};
@@ -56,6 +57,8 @@ pub struct Look {
     pub problems: Vec<Problem>,
     /// Names that are no Application.
     pub unknown: Vec<String>,
+    /// Why each other Application that was asked for is not managed.
+    pub left: BTreeMap<AppKey, String>,
 }
 
 /// Looks at Applications once, writing nothing but the cache of mirrors. What a daemon with the same state directory
@@ -74,15 +77,17 @@ pub async fn look(args: &WorldArgs, namespaces: &str, apps: &[String], explain: 
         remember(&past, world.registries.metadata()).await;
         world.past = Some(past).filter(|_| explain);
     }
-    let all = runner::all_applications(&world).await.map_err(failed)?;
-    let named = |app: &Arc<Application>, name: &String| app.key.name == *name || app.key.to_string() == *name;
-    let unknown = apps.iter().filter(|name| !all.iter().any(|app| named(app, name))).cloned().collect();
-    let wanted: Vec<_> =
-        all.into_iter().filter(|app| apps.is_empty() || apps.iter().any(|name| named(app, name))).collect();
+    let (all, mut left) = runner::all_applications(&world).await.map_err(failed)?;
+    let named = |key: &AppKey, name: &String| key.name == *name || key.to_string() == *name;
+    let known = |name: &&String| all.iter().map(|app| &app.key).chain(left.keys()).any(|key| named(key, name));
+    let unknown = apps.iter().filter(|name| !known(name)).cloned().collect();
+    let asked = |key: &AppKey| apps.is_empty() || apps.iter().any(|name| named(key, name));
+    left.retain(|key, _| asked(key));
+    let wanted: Vec<Arc<Application>> = all.into_iter().filter(|app| asked(&app.key)).collect();
     let round = round::explain(&world, &wanted).await;
     let mut problems: Vec<Problem> = world.board.status().problems.into_values().flatten().collect();
     problems.extend(round.problems.values().flatten().cloned());
-    Ok(Look { world, round, problems, unknown })
+    Ok(Look { world, round, problems, unknown, left })
 }
 
 /// Runs `plan`.

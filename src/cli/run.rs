@@ -1,6 +1,8 @@
 //! `run`: the composition root. Settings → adapters → daemon and web → wait → drain.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures::{FutureExt, StreamExt};
@@ -14,10 +16,11 @@ use super::{USAGE, fail};
 use crate::adapters::cluster::{Cluster, DocumentEvent, Namespaces};
 use crate::adapters::store::{Store, passing_place};
 use crate::config::settings::Settings;
+use crate::core::application::{AppKey, Application};
 use crate::core::problem::{Problem, Severity};
 use crate::daemon::rules::{self, Documents};
 use crate::daemon::world::World;
-use crate::daemon::{self, Handle, Parts, aftermath, offline, round};
+use crate::daemon::{self, Handle, Parts, aftermath, offline, ownership, round};
 use crate::web;
 
 /// Running work gets this long after SIGTERM (CYC-3, OUT-12). Upstream's Deployment kills after 10 s.
@@ -300,7 +303,7 @@ async fn once_or_told(world: &World, stop: CancellationToken) -> u8 {
 /// One complete pass of the image half.
 async fn once(world: &World) -> u8 {
     let apps = match all_applications(world).await {
-        Ok(apps) => apps,
+        Ok((apps, _)) => apps,
         Err(problem) => return fail(1, problem),
     };
     let round = round::look(world, &apps).await;
@@ -317,27 +320,27 @@ async fn once(world: &World) -> u8 {
     u8::from(failed > 0 || status.problems.values().flatten().any(severe))
 }
 
-/// Every Application there is now, from wherever they come.
+/// Every Application there is now, from wherever they come: those that are managed, and why each other one is not.
 pub async fn all_applications(
     world: &World,
-) -> Result<Vec<std::sync::Arc<crate::core::application::Application>>, crate::core::problem::Problem> {
+) -> Result<(Vec<Arc<Application>>, BTreeMap<AppKey, String>), crate::core::problem::Problem> {
     use crate::adapters::cluster::AppEvent;
     use crate::core::problem::Problem;
     if world.offline() {
         let found = offline::read(world).await?;
         world.board.problems("manifests", found.problems);
-        return Ok(found.applications.into_values().map(|(app, _)| app).collect());
+        return Ok(ownership::sort_out(world, found.applications.into_values().map(|(app, _)| app).collect()));
     }
-    let Some(cluster) = &world.cluster else { return Ok(Vec::new()) };
+    let Some(cluster) = &world.cluster else { return Ok(Default::default()) };
     let watched = watched(world).map_err(|e| Problem::error("config-invalid", e))?;
     world.secrets.follow(&world.settings.argocd_namespace, &world.board, true, CancellationToken::new()).await;
-    world.follow_updaters(true, CancellationToken::new()).await;
-    if !world.knows_updaters() {
+    world.follow_owners(true, CancellationToken::new()).await;
+    if !world.knows_owners() {
         let text = "whether ImageUpdater objects govern Applications is not known";
         return Err(Problem::error("kubernetes-unavailable", text).hint("--native-annotations=true does without"));
     }
     let mut events = std::pin::pin!(cluster.applications(&watched, None));
-    let mut apps = std::collections::BTreeMap::new();
+    let mut apps = BTreeMap::new();
     while let Some(event) = events.next().await {
         match event {
             AppEvent::Applied(app) => {
@@ -349,13 +352,10 @@ pub async fn all_applications(
             AppEvent::Undecodable(key, problem) => world.board.problems(&format!("object {key}"), vec![problem]),
             AppEvent::Ready => break,
             AppEvent::Down(text) => return Err(Problem::error("kubernetes-unavailable", text)),
-            AppEvent::Restarted | AppEvent::Up => {}
+            AppEvent::Restarted | AppEvent::Polled(_) | AppEvent::Up => {}
         }
     }
-    Ok(apps
-        .into_values()
-        .filter(|app: &std::sync::Arc<crate::core::application::Application>| world.governs(&app.key))
-        .collect())
+    Ok(ownership::sort_out(world, apps.into_values().collect()))
 }
 
 async fn wait_for_signal(told: CancellationToken, stop: CancellationToken) {

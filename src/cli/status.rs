@@ -8,7 +8,7 @@ use serde_json::Value as Json;
 use super::{Output, Paint, USAGE, fail};
 
 /// Where the daemon's probes are, unless it was told otherwise.
-pub const DAEMON: &str = "http://127.0.0.1:8081";
+const DAEMON: &str = "http://127.0.0.1:8081";
 
 /// The daemon answers at once or not at all.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -45,8 +45,17 @@ pub fn run(args: &StatusArgs) -> u8 {
     u8::from(!ready)
 }
 
+/// The status of the daemon at this address.
+///
+/// # Errors
+/// Why there is none, for a person.
+pub async fn of(daemon: &str) -> Result<Json, String> {
+    let url = address(daemon).ok_or_else(|| format!("--daemon {daemon}: write an address as {DAEMON}"))?;
+    ask(&url).await.map_err(|text| format!("{url}: {text}"))
+}
+
 /// The address of `/status` below a daemon's; the scheme may be left out.
-pub fn address(daemon: &str) -> Option<url::Url> {
+fn address(daemon: &str) -> Option<url::Url> {
     let text = if daemon.contains("://") { daemon.to_owned() } else { format!("http://{daemon}") };
     let url = url::Url::parse(&text).ok().filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host())?;
     url.join("/status").ok()
@@ -56,7 +65,7 @@ pub fn address(daemon: &str) -> Option<url::Url> {
 ///
 /// # Errors
 /// Why there is none, for a person.
-pub async fn ask(url: &url::Url) -> Result<Json, String> {
+async fn ask(url: &url::Url) -> Result<Json, String> {
     // The daemon's own address needs no proxy, and no secret is sent.
     let client = reqwest::Client::builder().no_proxy().timeout(PATIENCE).build().map_err(|e| e.to_string())?;
     let answer = client.get(url.clone()).send().await.map_err(|error| {

@@ -62,6 +62,7 @@ const TABLE: &[(&str, &str)] = &[
     ("secrets", "LYNCEUS_SECRETS"),
     ("registries-conf-path", "LYNCEUS_REGISTRIES_CONF_PATH"),
     ("native-annotations", "LYNCEUS_NATIVE_ANNOTATIONS"),
+    ("updater-target-namespaces", "LYNCEUS_UPDATER_TARGET_NAMESPACES"),
     ("kube-events", "LYNCEUS_KUBE_EVENTS"),
     ("allow-downgrade", "LYNCEUS_ALLOW_DOWNGRADE"),
     ("default", "LYNCEUS_DEFAULT"),

@@ -14,7 +14,7 @@ use crate::adapters::http::{Gate, Http};
 use crate::adapters::registry::{Options, Registries};
 use crate::adapters::store::Store;
 use crate::config::annotations;
-use crate::config::settings::{ClusterAccess, CommitPer, Settings, Source, duration};
+use crate::config::settings::{ClusterAccess, CommitPer, NativeAnnotations, Settings, Source, duration};
 use crate::core::problem::Problem;
 use crate::daemon::poller::memory::remember;
 use crate::daemon::world::{Secrets, World};
@@ -27,6 +27,17 @@ pub enum PerArg {
     Application,
     /// One commit per push.
     Push,
+}
+
+/// `--native-annotations`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum NativeArg {
+    /// In namespaces that hold no ImageUpdater.
+    Auto,
+    /// Everywhere.
+    True,
+    /// Nowhere.
+    False,
 }
 
 /// `--compat-digest-only-tag`.
@@ -70,6 +81,12 @@ pub struct WorldArgs {
     /// Argo CD's namespace; default: the own one.
     #[arg(long, short = 'n', visible_alias = "namespace", value_name = "NS", help_heading = "Source")]
     pub argocd_namespace: Option<String>,
+    /// Whether annotations count without an ImageUpdater object.
+    #[arg(long, value_enum, help_heading = "Source")]
+    pub native_annotations: Option<NativeArg>,
+    /// Namespaces other than its own in which an ImageUpdater object may select Applications by spec.namespace.
+    #[arg(long, value_delimiter = ',', value_name = "NS", help_heading = "Source")]
+    pub updater_target_namespaces: Vec<String>,
     /// registries.conf.
     #[arg(long, value_name = "FILE", help_heading = "Images")]
     pub registries_conf_path: Option<PathBuf>,
@@ -153,6 +170,13 @@ impl WorldArgs {
             settings.registries_conf.clone_from(path);
             settings.registries_conf_given = true;
         }
+        settings.native_annotations = match self.native_annotations {
+            Some(NativeArg::True) => NativeAnnotations::True,
+            Some(NativeArg::False) => NativeAnnotations::False,
+            Some(NativeArg::Auto) | None => NativeAnnotations::Auto,
+        };
+        let targets = self.updater_target_namespaces.iter().map(|name| name.trim()).filter(|name| !name.is_empty());
+        settings.updater_target_namespaces = targets.map(str::to_owned).collect();
         settings.allow_downgrade = self.allow_downgrade.unwrap_or(false);
         settings.refuse_digest_only = self.compat_digest_only_tag == Some(DigestOnlyArg::Refuse);
         settings.cross_namespace_secrets = self.cross_namespace_secrets.unwrap_or(false);

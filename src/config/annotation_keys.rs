@@ -123,7 +123,7 @@ impl Later {
 }
 
 /// What people write, and what they mean (ANN-6).
-const MEANT: [(&str, &str); 13] = [
+const MEANT: [(&str, &str); 20] = [
     ("git-commit-message", "lynceus.dev/commit-message"),
     ("git-commit-template", "lynceus.dev/commit-message"),
     ("image-name", "<alias>.helm.image-name"),
@@ -137,6 +137,13 @@ const MEANT: [(&str, &str); 13] = [
     ("enable", "image-list and write-back-method"),
     ("git-path", "write-back-target"),
     ("values-file", "write-back-target: helmvalues:<path>"),
+    ("write-back-branch", "git-branch"),
+    ("branch", "git-branch"),
+    ("git-repo", "git-repository"),
+    ("strategy", "update-strategy"),
+    ("image-repository", "<alias>.helm.image-name"),
+    ("helm.image-repository", "<alias>.helm.image-name"),
+    ("tag", "the tag part of image-list, as in image-list: web=nginx:1.x"),
 ];
 
 /// A warning for each key with a known prefix that nothing reads. `aliases` as they stand in keys.

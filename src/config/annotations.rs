@@ -3,6 +3,8 @@
 
 use std::collections::BTreeMap;
 
+use serde_json::Value as Json;
+
 use super::annotation_keys::{self, OWN, UPSTREAM};
 use super::credential_form::{self, CredentialForm};
 use crate::core::application::Application;
@@ -43,6 +45,33 @@ pub fn settings_with(app: &Application, defaults: &Defaults) -> (Option<AppSetti
         settings
     });
     (settings, problems)
+}
+
+/// Image annotations on an object that nobody reads them from: on itself, or on the pods it makes (SRC-11). `None` for
+/// Applications, for templates of ApplicationSets, and for everything without such annotations.
+pub fn misplaced(document: &Json) -> Option<Problem> {
+    let kind = document["kind"].as_str().filter(|kind| !matches!(*kind, "Application" | "AppProject" | "List"))?;
+    let spec = &document["spec"];
+    let places = match kind {
+        "ApplicationSet" => vec![&document["metadata"]],
+        _ => vec![
+            &document["metadata"],
+            &spec["template"]["metadata"],
+            &spec["jobTemplate"]["metadata"],
+            &spec["jobTemplate"]["spec"]["template"]["metadata"],
+        ],
+    };
+    let annotations = places.iter().filter_map(|place| place["annotations"].as_object());
+    let mut keys = annotations.flat_map(|annotations| annotations.keys()).filter(|key| key.starts_with(UPSTREAM));
+    let first = keys.next()?;
+    let name = document["metadata"]["name"].as_str().unwrap_or_default();
+    let count = 1 + keys.count();
+    let text = format!("image annotations of {kind} {name} are not looked at: {count} without effect");
+    let hint = match kind {
+        "ApplicationSet" => "put them below spec.template.metadata.annotations",
+        _ => "put them on the Application whose source holds this file",
+    };
+    Some(Problem::warning("annotation-on-wrong-object", text).at_key(first.as_str()).hint(hint))
 }
 
 /// What is wrong with defaults whatever the Application: keys that do not exist application-wide. Their values are read

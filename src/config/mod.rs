@@ -4,6 +4,7 @@ mod annotation_keys;
 pub mod annotations;
 pub mod credential_form;
 pub mod documents;
+pub mod image_updaters;
 pub mod notifications;
 pub mod registries;
 pub mod secret;

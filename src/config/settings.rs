@@ -156,6 +156,8 @@ pub struct Settings {
     /// Only Applications whose name matches one; empty: all (0.x `--match-application-name`).
     pub match_names: Vec<Glob>,
     pub native_annotations: NativeAnnotations,
+    /// Namespaces other than its own that an ImageUpdater object may name (CR-7).
+    pub updater_target_namespaces: Vec<String>,
     pub registries_conf: PathBuf,
     /// The registries file was named by hand: then its absence is an error.
     pub registries_conf_given: bool,
@@ -213,6 +215,7 @@ impl Default for Settings {
             label_selector: String::new(),
             match_names: Vec::new(),
             native_annotations: NativeAnnotations::Auto,
+            updater_target_namespaces: Vec::new(),
             registries_conf: "/app/config/registries.conf".into(),
             registries_conf_given: false,
             max_concurrent_apps: 10,

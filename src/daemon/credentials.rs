@@ -1,9 +1,6 @@
 //! Which credential a registry or a Git remote gets: parsed once into a typed value, then authorised on that value
 //! (image-updates.md CRED-3, TEN-2).
 
-use std::collections::BTreeMap;
-use std::sync::{Mutex, MutexGuard};
-
 use crate::adapters::cluster::SecretObject;
 use crate::adapters::git::{Credentials, LocalGit, Remote, RepositorySecret, SecretKind};
 use crate::adapters::registry::Credential;
@@ -20,40 +17,16 @@ use super::world::World;
 
 const SHARE: &str = "lynceus.dev/share-with";
 
-/// The Secrets of one round: each is read once, however many images name it, and again in the next round. So a change
-/// holds after one interval at most, whatever `credsexpire` says (CRED-5).
-#[derive(Default)]
-pub struct SecretsOnce(Mutex<BTreeMap<(String, String), Read>>);
-
-/// What reading a Secret gave; `None` if there is none.
-type Read = Result<Option<SecretObject>, Problem>;
-
-impl SecretsOnce {
-    async fn one(&self, world: &World, namespace: &str, name: &str) -> Read {
-        let key = (namespace.to_owned(), name.to_owned());
-        if let Some(known) = self.locked().get(&key) {
-            return known.clone();
-        }
-        let found = world.secrets.one(namespace, name).await;
-        self.locked().insert(key, found.clone());
-        found
-    }
-
-    fn locked(&self) -> MutexGuard<'_, BTreeMap<(String, String), Read>> {
-        self.0.lock().unwrap_or_else(|e| e.into_inner())
-    }
-}
-
 fn trouble(problem: Problem) -> Trouble {
     let hint = if problem.hint.is_empty() { String::new() } else { format!(" ({})", problem.hint) };
     Trouble { kind: problem.code, text: format!("{}{hint}", problem.text) }
 }
 
 /// The credential for an image: its `pull-secret`, else the endpoint's own, else none. There is no silent fall-back to
-/// anonymous access (CRED-6).
+/// anonymous access (CRED-6). A round reads a Secret once and the next round again: what it uses is at most one interval
+/// old, whatever `credsexpire` says (CRED-5).
 pub async fn for_registry(
     world: &World,
-    secrets: &SecretsOnce,
     app: &Application,
     image: &ImageRef,
     pull_secret: Option<&str>,
@@ -66,13 +39,12 @@ pub async fn for_registry(
     };
     let form = CredentialForm::parse(text).map_err(trouble)?;
     let namespace = tenant.then_some(app.key.namespace.as_str());
-    read(world, secrets, &form, image, namespace).await.map(Some)
+    read(world, &form, image, namespace).await.map(Some)
 }
 
 /// Reads a credential; `tenant` is the namespace of whoever wrote the form, `None` for the operator.
 pub async fn read(
     world: &World,
-    secrets: &SecretsOnce,
     form: &CredentialForm,
     image: &ImageRef,
     tenant: Option<&str>,
@@ -80,7 +52,7 @@ pub async fn read(
     let canonical = image.canonical();
     match form {
         CredentialForm::PullSecret { namespace, name } => {
-            let secret = named(world, secrets, namespace, name, tenant).await?;
+            let secret = named(world, namespace, name, tenant).await?;
             let Some(config) = secret.data.get(".dockerconfigjson") else {
                 let text = format!("Secret {namespace}/{name} has no .dockerconfigjson");
                 let hint = "pullsecret: names Secrets of type kubernetes.io/dockerconfigjson; for others use secret:";
@@ -90,7 +62,7 @@ pub async fn read(
             found.map_err(|p| trouble(named_in(p, namespace, name)))
         }
         CredentialForm::Secret { namespace, name, field } => {
-            let secret = named(world, secrets, namespace, name, tenant).await?;
+            let secret = named(world, namespace, name, tenant).await?;
             let Some(value) = secret.data.get(field) else {
                 let text = format!("Secret {namespace}/{name} has no field {field}");
                 let keys: Vec<&str> = secret.data.keys().map(String::as_str).collect();
@@ -125,14 +97,8 @@ fn named_in(problem: Problem, namespace: &str, name: &str) -> Problem {
 }
 
 /// A Secret that whoever named it may use: of his own namespace, or one that is shared with it (CRED-3).
-async fn named(
-    world: &World,
-    secrets: &SecretsOnce,
-    namespace: &str,
-    name: &str,
-    tenant: Option<&str>,
-) -> Result<SecretObject, Trouble> {
-    let found = secrets.one(world, namespace, name).await;
+async fn named(world: &World, namespace: &str, name: &str, tenant: Option<&str>) -> Result<SecretObject, Trouble> {
+    let found = world.secrets.one(namespace, name).await;
     let foreign = tenant.filter(|own| *own != namespace && !world.settings.cross_namespace_secrets);
     let shared = |secret: &SecretObject, own: &str| {
         let list = secret.annotations.get(SHARE).map(String::as_str).unwrap_or_default();
@@ -167,7 +133,7 @@ pub async fn for_git(
     let credentials = match &settings.method {
         Method::Git(GitCredentials::Secret { namespace, name }) => {
             let namespace = namespace.as_deref().unwrap_or(&app.key.namespace);
-            let secret = named(world, &SecretsOnce::default(), namespace, name, Some(&app.key.namespace)).await?;
+            let secret = named(world, namespace, name, Some(&app.key.namespace)).await?;
             let fields = crate::adapters::git::fields(&secret.data);
             let label = format!("Secret {namespace}/{name}");
             Credentials::from_secret(&label, &fields, repo_url).map_err(trouble)?

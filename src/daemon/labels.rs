@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use futures::{FutureExt, StreamExt};
 
-use super::credentials::{self, SecretsOnce};
+use super::credentials;
 use super::poller::{self, Ask, Labels};
 use super::round::Input;
 use super::world::World;
@@ -38,12 +38,7 @@ fn key(input: &Input, index: usize, tag: &str) -> Key {
 }
 
 /// Looks up the labels of every due change.
-pub(super) async fn look_up(
-    world: &World,
-    secrets: &SecretsOnce,
-    inputs: &[Input],
-    surveys: &[Option<Survey>],
-) -> Found {
+pub(super) async fn look_up(world: &World, inputs: &[Input], surveys: &[Option<Survey>]) -> Found {
     let mut wanted: BTreeMap<Key, Ask> = BTreeMap::new();
     let mut found = BTreeMap::new();
     for (input, survey) in inputs.iter().zip(surveys) {
@@ -54,7 +49,7 @@ pub(super) async fn look_up(
             }
             let tracked = &input.settings.images[index];
             let form = tracked.pull_secret.as_deref();
-            match credentials::for_registry(world, secrets, &input.app, &tracked.image, form).await {
+            match credentials::for_registry(world, &input.app, &tracked.image, form).await {
                 Ok(credential) => {
                     let (image, selection) = (tracked.image.clone(), tracked.selection.clone());
                     wanted.insert(key, Ask { image, selection, credential, in_use: None });

@@ -35,6 +35,7 @@ pub mod metrics;
 pub mod notifier;
 pub mod offline;
 mod overview;
+pub mod ownership;
 pub mod parents;
 mod patcher;
 pub mod poller;
@@ -162,7 +163,7 @@ pub async fn start(
         tasks.spawn("registries", registries::follow(world.clone(), commands, stop.clone()));
         if world.cluster.is_some() && !world.offline() {
             let (world, stop) = (world.clone(), stop.clone());
-            tasks.spawn("image updaters", async move { world.follow_updaters(false, stop).await });
+            tasks.spawn("image updaters", async move { world.follow_owners(false, stop).await });
         }
     } else {
         drop(command_receiver);

@@ -6,16 +6,19 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::Stream;
+use serde_json::Value as Json;
 
 use super::credentials;
 use super::world::World;
 use crate::adapters::cluster::AppEvent;
 use crate::adapters::git::{LocalGit, Remote, Tip};
 use crate::adapters::manifests::{self, Read};
+use crate::config::image_updaters;
 use crate::config::settings::Source;
 use crate::core::application::source::normalise_repo_url;
 use crate::core::application::{AppKey, Application};
 use crate::core::problem::Problem;
+use crate::core::update::ownership::Ownership;
 
 /// Parents above an Application are followed this far (SRC-6).
 const DEEPEST: usize = 8;
@@ -30,6 +33,8 @@ pub struct Found {
     pub applications: BTreeMap<AppKey, (Arc<Application>, String)>,
     /// Everything worth saying.
     pub problems: Vec<Problem>,
+    /// ImageUpdater objects, as they were found.
+    updaters: Vec<Json>,
 }
 
 /// Reads all Applications once.
@@ -53,7 +58,7 @@ pub async fn read(world: &World) -> Result<Found, Problem> {
     let mut expanded = BTreeSet::new();
     while let Some((app, depth)) = queue.pop_front() {
         let roots = &world.settings.roots;
-        if depth >= DEEPEST || (depth == 0 && !roots.is_empty() && !roots.contains(&app.key.name)) {
+        if depth == 0 && !roots.is_empty() && !roots.contains(&app.key.name) {
             continue;
         }
         for source in app.sources.iter().filter(|s| s.chart.is_none()) {
@@ -70,6 +75,7 @@ pub async fn read(world: &World) -> Result<Found, Problem> {
                 Ok(tip) => {
                     let directory = source.directory.clone().unwrap_or_default();
                     match manifests::children(tip, path.trim_matches('/'), &directory) {
+                        Ok(read) if depth >= DEEPEST => found.problems.extend(too_deep(&app, &read)),
                         Ok(read) => found.take(read, Some(&app.key), world, depth + 1, &mut queue),
                         Err(problem) => found.problems.push(problem),
                     }
@@ -79,7 +85,18 @@ pub async fn read(world: &World) -> Result<Found, Problem> {
             }
         }
     }
+    let (owners, problems) = image_updaters::owners(&found.updaters, &world.settings.argocd_namespace);
+    found.problems.extend(problems);
+    world.tell_owners(Ownership::new(owners, &world.settings.updater_target_namespaces));
     Ok(found)
+}
+
+/// Children of a parent that has eight above it.
+fn too_deep(app: &Application, read: &Read) -> Option<Problem> {
+    let names: Vec<&str> = read.applications.iter().map(|(_, child)| child.key.name.as_str()).collect();
+    let text =
+        format!("more than {DEEPEST} parents stand above its children, which are not seen: {}", names.join(", "));
+    (!names.is_empty()).then(|| Problem::warning("not-expanded", text).in_object(app.label()))
 }
 
 impl Found {
@@ -92,6 +109,7 @@ impl Found {
         queue: &mut VecDeque<(Arc<Application>, usize)>,
     ) {
         self.problems.extend(read.problems);
+        self.updaters.extend(read.updaters.into_iter().map(|(_, object)| object));
         let mut projects = world.projects.write().unwrap_or_else(|e| e.into_inner());
         for (_, project) in read.projects {
             let name = project["metadata"]["name"].as_str().unwrap_or_default().to_owned();

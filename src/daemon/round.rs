@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use futures::{FutureExt, StreamExt};
 
-use super::credentials::{self, SecretsOnce};
+use super::credentials;
 use super::labels;
 use super::parents;
 use super::poller::{self, Answer, Ask, Extent, Turn};
@@ -79,13 +79,12 @@ pub async fn explain(world: &World, apps: &[Arc<Application>]) -> Round {
 
 /// Looks at these Applications in one of several remotes' rounds.
 pub async fn look_in(world: &World, apps: &[Arc<Application>], turn: &Turn) -> Round {
-    let secrets = SecretsOnce::default();
     // One Secret is read once a round, however many Applications and images name it.
-    let remembering = World { secrets: world.secrets.remembering(), ..world.clone() };
+    let world = &World { secrets: world.secrets.remembering(), ..world.clone() };
     let mut round = Round::default();
     let mut governed = Vec::new();
     // Whoever asks: only what this half governs is looked at (TEN-1).
-    for app in apps.iter().filter(|app| world.governs(&app.key)) {
+    for app in apps.iter().filter(|app| world.governs(app)) {
         let (settings, problems) = annotations::settings_with(app, &world.settings.defaults);
         if !problems.is_empty() {
             round.problems.insert(app.key.to_string(), problems);
@@ -93,8 +92,8 @@ pub async fn look_in(world: &World, apps: &[Arc<Application>], turn: &Turn) -> R
         governed.extend(settings.map(|settings| (app.clone(), settings)));
     }
     let (answers, remotes, parents) = tokio::join!(
-        ask_registries(world, &secrets, turn, &governed),
-        ask_remotes(&remembering, &governed),
+        ask_registries(world, turn, &governed),
+        ask_remotes(world, &governed),
         parents::find(world, &governed)
     );
     let holds = parents::put_back(world, &governed, &parents).await;
@@ -121,7 +120,7 @@ pub async fn look_in(world: &World, apps: &[Arc<Application>], turn: &Turn) -> R
             break;
         }
         if pass > 0 {
-            complete(world, &secrets, &mut inputs, &mut views, &surveys, &open).await;
+            complete(world, &mut inputs, &mut views, &surveys, &open).await;
         }
         for (index, done) in survey_all(world, &inputs, &views, open).await {
             surveys[index] = Some(done);
@@ -129,7 +128,7 @@ pub async fn look_in(world: &World, apps: &[Arc<Application>], turn: &Turn) -> R
     }
     hold_back(world, &mut inputs, &views, &mut surveys).await;
     if world.commit_template().is_some_and(|template| template.reads("Labels")) {
-        let found = labels::look_up(world, &secrets, &inputs, &surveys).await;
+        let found = labels::look_up(world, &inputs, &surveys).await;
         let without = found.withhold(&mut inputs, &surveys);
         for (index, done) in survey_all(world, &inputs, &views, without).await {
             surveys[index] = Some(done);
@@ -178,6 +177,15 @@ fn is_open(survey: &Option<Survey>) -> bool {
 type Places = HashMap<(RemoteKey, String, String), usize>;
 
 impl Round {
+    /// Leaves out everything about Applications that are not to be kept.
+    pub fn keep(&mut self, wanted: impl Fn(&Application) -> bool) {
+        self.looked.retain(|looked| wanted(&looked.app));
+        for planned in &mut self.plans {
+            planned.plan.units.retain(|unit| wanted(&unit.app));
+        }
+        self.plans.retain(|planned| !planned.plan.units.is_empty());
+    }
+
     fn plan(&mut self, survey: &Survey, input: &Input, views: &Views, places: &mut Places, refuse_digest_only: bool) {
         for routed in &survey.units {
             if let Some(problem) = digest_only(&routed.unit).filter(|_| refuse_digest_only) {
@@ -212,12 +220,7 @@ fn digest_only(unit: &Unit) -> Option<Problem> {
 }
 
 /// All images of all Applications, asked together.
-async fn ask_registries(
-    world: &World,
-    secrets: &SecretsOnce,
-    turn: &Turn,
-    governed: &[(Arc<Application>, AppSettings)],
-) -> Vec<Vec<Answer>> {
+async fn ask_registries(world: &World, turn: &Turn, governed: &[(Arc<Application>, AppSettings)]) -> Vec<Vec<Answer>> {
     let mut asks = Vec::new();
     let mut asked_for: Vec<(&Application, Option<&str>)> = Vec::new();
     let mut places: Vec<Vec<Result<usize, Trouble>>> = Vec::new();
@@ -233,7 +236,7 @@ async fn ask_registries(
             let form = tracked.pull_secret.as_deref();
             let key = (app.key.namespace.clone(), form, tracked.repository());
             if !known.contains_key(&key) {
-                let found = credentials::for_registry(world, secrets, app, &tracked.image, form).await;
+                let found = credentials::for_registry(world, app, &tracked.image, form).await;
                 known.insert(key.clone(), found);
             }
             own.push(match &known[&key] {
@@ -264,13 +267,13 @@ async fn ask_with_new_credentials(
     asked_for: &[(&Application, Option<&str>)],
     answers: &mut [Answer],
 ) {
-    let secrets = SecretsOnce::default();
+    let afresh = World { secrets: world.secrets.afresh().remembering(), ..world.clone() };
     let (mut again, mut places) = (Vec::new(), Vec::new());
     for (index, ask) in asks.iter().enumerate() {
         let denied = answers[index].as_ref().is_err_and(|trouble| trouble.kind == "registry-auth");
         let Some(used) = ask.credential.as_ref().filter(|_| denied) else { continue };
         let (app, form) = asked_for[index];
-        let found = credentials::for_registry(world, &secrets, app, &ask.image, form).await;
+        let found = credentials::for_registry(&afresh, app, &ask.image, form).await;
         if let Ok(Some(new)) = found
             && new != *used
         {
@@ -445,19 +448,12 @@ async fn survey_all(world: &World, inputs: &[Input], views: &Views, which: Vec<u
 }
 
 /// Looks up what open surveys said is missing.
-async fn complete(
-    world: &World,
-    secrets: &SecretsOnce,
-    inputs: &mut [Input],
-    views: &mut Views,
-    surveys: &[Option<Survey>],
-    open: &[usize],
-) {
+async fn complete(world: &World, inputs: &mut [Input], views: &mut Views, surveys: &[Option<Survey>], open: &[usize]) {
     for index in open {
         let wants = surveys[*index].as_ref().map(|survey| survey.wants.clone()).unwrap_or_default();
         for want in wants {
             match want {
-                Want::Digest(image, tag) => digest(world, secrets, &mut inputs[*index], image, &tag).await,
+                Want::Digest(image, tag) => digest(world, &mut inputs[*index], image, &tag).await,
                 Want::Branch(remote, branch) => {
                     let Some(Ok(key)) = inputs[*index].remotes.get(&remote).cloned() else { continue };
                     load_branch(world, views, &key, &branch).await;
@@ -467,12 +463,12 @@ async fn complete(
     }
 }
 
-async fn digest(world: &World, secrets: &SecretsOnce, input: &mut Input, image: usize, tag: &str) {
+async fn digest(world: &World, input: &mut Input, image: usize, tag: &str) {
     let tracked = input.settings.images[image].clone();
     let endpoint = world.registries.endpoint_of(&tracked.image);
     let repository = world.registries.repository_of(&tracked.image);
     let form = tracked.pull_secret.as_deref();
-    let credential = credentials::for_registry(world, secrets, &input.app, &tracked.image, form).await;
+    let credential = credentials::for_registry(world, &input.app, &tracked.image, form).await;
     let found = match &credential {
         Ok(credential) => {
             let asked = world.registries.digest(&endpoint, &repository, tag, credential.as_ref().into()).await;

@@ -30,6 +30,8 @@ pub struct Status {
     pub applications: usize,
     /// Applications watched in all.
     pub watched: usize,
+    /// By namespace: whether annotations count without an ImageUpdater object (image-updates.md OWN-2).
+    pub native: BTreeMap<String, bool>,
     /// Images of governed Applications.
     pub images: usize,
     /// Images by state (DEC-10).
@@ -123,6 +125,7 @@ impl Status {
     pub fn to_json(&self) -> Json {
         json!({
             "applications": {"governed": self.applications, "watched": self.watched},
+            "nativeAnnotations": self.native,
             "images": {"total": self.images, "byState": self.images_by_state},
             "problems": self.problems.values().flatten().map(problem_json).collect::<Vec<_>>(),
             "outbox": self.outbox,

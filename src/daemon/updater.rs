@@ -15,6 +15,7 @@ use super::aftermath::{self, Books};
 use super::command::Command;
 use super::follower::Follower;
 use super::leader::Role;
+use super::ownership::Standings;
 use super::poller::{Extent, Turn};
 use super::round;
 use super::sharing::Sharing;
@@ -50,7 +51,7 @@ enum Event {
     Seen(Seen),
     Command(Command),
     Ended(String),
-    /// Which namespaces hold ImageUpdater objects.
+    /// ImageUpdater objects came, changed or went.
     Owners,
     /// Whether images may be written here.
     Role(Role),
@@ -82,7 +83,10 @@ pub struct Updater {
     books: Arc<Books>,
     follower: Follower,
     known: HashMap<AppKey, Known>,
+    standings: Standings,
     complete: bool,
+    /// It was logged how many Applications are governed.
+    announced: bool,
 }
 
 impl Updater {
@@ -101,7 +105,9 @@ impl Updater {
             rounds: JoinSet::new(),
             books,
             known: HashMap::new(),
+            standings: Standings::default(),
             complete: false,
+            announced: false,
         }
     }
 
@@ -118,7 +124,7 @@ impl Updater {
             _ = stop.cancelled() => return,
             () = self.world.secrets.known(&self.world.board) => {}
         }
-        let mut updaters = self.world.updaters.subscribe();
+        let mut owners = self.world.owners.subscribe();
         let mut role = self.world.gate.role();
         tokio::select! {
             _ = stop.cancelled() => return,
@@ -132,7 +138,7 @@ impl Updater {
             let due = self.next_due();
             let event = tokio::select! {
                 _ = stop.cancelled() => break,
-                changed = updaters.changed() => match changed { Ok(()) => Event::Owners, Err(_) => break },
+                changed = owners.changed() => match changed { Ok(()) => Event::Owners, Err(_) => break },
                 changed = role.changed() => match changed {
                     Ok(()) => Event::Role(*role.borrow_and_update()),
                     Err(_) => break,
@@ -169,7 +175,7 @@ impl Updater {
 
     /// The earliest moment at which something may start.
     fn next_due(&self) -> Option<Instant> {
-        if !self.complete || !self.world.knows_updaters() || self.running.len() >= AT_ONCE {
+        if !self.complete || !self.world.knows_owners() || self.running.len() >= AT_ONCE {
             return None;
         }
         let whole = self.next.iter().filter(|(group, _)| !self.running.contains(*group)).map(|(_, at)| *at);
@@ -179,8 +185,13 @@ impl Updater {
 
     async fn version(&mut self, app: Arc<Application>) {
         self.follower.version(&app).await;
+        // A label may give it to another object, or take it from one.
+        let moved = self.standings.note(&self.world, &app);
+        if moved && self.complete {
+            self.standings.show(&self.world);
+        }
         let (print, version) = (fingerprint(&app), app.resource_version.clone());
-        if let Some(known) = self.known.get_mut(&app.key).filter(|known| known.print == print) {
+        if let Some(known) = self.known.get_mut(&app.key).filter(|known| known.print == print && !moved) {
             known.version = version;
             return;
         }
@@ -189,7 +200,7 @@ impl Updater {
         self.sharing.set(&app, group.as_deref());
         let Some(group) = group else {
             // Settings that cannot be used are shown, though nothing is looked at (ANN-5).
-            let own = self.world.governs(&app.key);
+            let own = self.world.governs(&app);
             self.books.forget(
                 &app.key,
                 if own { annotations::settings_with(&app, &self.world.settings.defaults).1 } else { Vec::new() },
@@ -204,7 +215,7 @@ impl Updater {
 
     /// Which rounds an Application belongs to, if this half governs it at all (TEN-1).
     fn group(&self, app: &Application) -> Option<String> {
-        if !self.world.governs(&app.key) {
+        if !self.world.governs(app) {
             return None;
         }
         match self.known.get(&app.key) {
@@ -216,6 +227,9 @@ impl Updater {
 
     fn gone(&mut self, key: &AppKey) {
         self.known.remove(key);
+        if self.standings.forget(key) {
+            self.standings.show(&self.world);
+        }
         self.sharing.forget(key);
         self.books.forget(key, Vec::new());
         let alive: BTreeSet<String> = self.applications.all().iter().filter_map(|app| self.group(app)).collect();
@@ -225,24 +239,51 @@ impl Updater {
     fn completed(&mut self) {
         if !self.complete {
             self.complete = true;
-            let governed = self.applications.all().iter().filter(|app| self.group(app).is_some()).count();
-            self.world.board.update(|status| status.applications = governed);
+            self.announce();
         }
     }
 
-    /// Who governs changed: every group is made anew and looked at; those left to others are forgotten.
+    /// Says once how many Applications are governed in which way, when that is known (OWN-2).
+    fn announce(&mut self) {
+        if !self.complete || !self.world.knows_owners() {
+            return;
+        }
+        self.standings.show(&self.world);
+        let governed = self.applications.all().iter().filter(|app| self.group(app).is_some()).count();
+        self.world.board.update(|status| status.applications = governed);
+        if !std::mem::replace(&mut self.announced, true) {
+            let counts = self.standings.counts();
+            tracing::info!(
+                native = counts.native,
+                through_image_updaters = counts.selected,
+                left_to_image_updaters = counts.waiting,
+                without_image_updater = counts.unselected,
+                "{} applications are managed natively, by their annotations",
+                counts.native
+            );
+        }
+    }
+
+    /// Objects came, changed or went: Applications that stand otherwise now are looked at, or forgotten if they are left to
+    /// others.
     fn owners_changed(&mut self) {
-        self.next.clear();
+        let mut alive = BTreeSet::new();
         for app in self.applications.all() {
+            let moved = self.standings.note(&self.world, &app);
             let group = self.group(&app);
             self.sharing.set(&app, group.as_deref());
-            match group {
-                Some(group) => {
-                    self.next.entry(group).or_insert_with(Instant::now);
-                }
-                None => self.books.forget(&app.key, Vec::new()),
+            let Some(group) = group else {
+                self.books.forget(&app.key, Vec::new());
+                continue;
+            };
+            alive.insert(group.clone());
+            self.next.entry(group).or_insert_with(Instant::now);
+            if moved && self.complete {
+                self.look_at(app.key.clone(), Duration::ZERO);
             }
         }
+        self.next.retain(|group, _| alive.contains(group));
+        self.announce();
     }
 
     fn all_due(&mut self) {
@@ -263,6 +304,10 @@ impl Updater {
 
     fn ended(&mut self, group: &str) {
         self.running.remove(group);
+        // Whoever was taken away during the round is in the books again.
+        for key in self.standings.taken() {
+            self.books.forget(key, Vec::new());
+        }
         self.world.metrics.round();
         self.world.board.update(|status| status.rounds += 1);
         self.follower.refill(&self.books);
@@ -270,7 +315,7 @@ impl Updater {
 
     /// Starts every round that is due and whose remote is free.
     fn start_due(&mut self) {
-        if !self.complete || !self.world.knows_updaters() {
+        if !self.complete || !self.world.knows_owners() {
             return;
         }
         let now = Instant::now();
@@ -328,7 +373,10 @@ impl Updater {
                 let all = self.applications.all().into_iter();
                 all.filter(|app| self.group(app).as_ref() == Some(&group)).collect()
             }
-            Scope::Some(keys) => keys.iter().filter_map(|key| self.applications.by_key(key)).collect(),
+            Scope::Some(keys) => {
+                let some = keys.iter().filter_map(|key| self.applications.by_key(key));
+                some.filter(|app| self.world.governs(app)).collect()
+            }
         };
         if apps.is_empty() {
             return;
@@ -344,7 +392,9 @@ impl Updater {
         };
         let (world, books) = (self.world.clone(), self.books.clone());
         self.rounds.spawn(async move {
-            let round = round::look_in(&world, &apps, &turn).await;
+            let mut round = round::look_in(&world, &apps, &turn).await;
+            // Looking takes time: what was given to somebody else meanwhile is not written (TEN-1).
+            round.keep(|app| world.governs(app));
             aftermath::settle(&world, &books, round).await;
             group
         });
@@ -352,7 +402,7 @@ impl Updater {
 }
 
 /// A remote as it is shown.
-fn without_user(remote: &str) -> String {
+pub fn without_user(remote: &str) -> String {
     let Some((scheme, rest)) = remote.split_once("://") else { return remote.to_owned() };
     let host = rest.split('/').next().unwrap_or_default();
     let path = &rest[host.len()..];

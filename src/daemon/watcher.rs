@@ -119,6 +119,11 @@ pub async fn run(
                 down.get_or_insert_with(Instant::now);
                 board.problems("cluster", vec![Problem::error("kubernetes-unavailable", text)]);
             }
+            Some(AppEvent::Polled(text)) => {
+                let text = format!("{text}; changes are seen by a list now and then");
+                let problem = Problem::warning("kubernetes-forbidden", text);
+                board.problems("cluster", vec![problem.hint("grant watch on applications")]);
+            }
             Some(AppEvent::Up) => {
                 if let Some(since) = down.take() {
                     metrics.watched_again(since.elapsed());

@@ -1,6 +1,6 @@
 //! World: the adapters and settings that rounds, the committer and the commands share.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::{Arc, Mutex, RwLock};
 use std::time::Instant;
@@ -16,16 +16,17 @@ use super::notifier::Projects;
 use super::poller::memory::Polls;
 use super::status::Board;
 use super::watcher::Applications;
-use crate::adapters::cluster::{Cluster, DocumentEvent, Namespaces, SecretObject};
+use crate::adapters::cluster::{Cluster, DocumentEvent, SecretObject};
 use crate::adapters::git::Git;
 use crate::adapters::http::Http;
 use crate::adapters::registry::Registries;
 use crate::adapters::store::Store;
-use crate::config::settings::{NativeAnnotations, Settings, Source};
+use crate::config::settings::{Settings, Source};
 use crate::core::application::AppKey;
 use crate::core::problem::Problem;
 use crate::core::template::{Functions, Template};
 use crate::core::update::claims::Claim;
+use crate::core::update::ownership::Ownership;
 
 /// The Secrets with access to repositories were read, or cannot be.
 const SECRETS_KNOWN: &str = "repository secrets";
@@ -51,8 +52,8 @@ pub struct World {
     pub metrics: Arc<Metrics>,
     /// For faces.
     pub board: Board,
-    /// Namespaces that hold an ImageUpdater object; `None` until that is known (OWN-2).
-    pub updaters: Arc<watch::Sender<Option<BTreeSet<String>>>>,
+    /// The ImageUpdater objects there are; `None` until that is known (OWN-2, OWN-3).
+    pub owners: Arc<watch::Sender<Option<Arc<Ownership>>>>,
     /// The one HTTP client.
     pub http: Http,
     /// Delivery's figures.
@@ -86,7 +87,7 @@ impl World {
             store: None,
             metrics: Arc::default(),
             board: Board::default(),
-            updaters: Arc::new(watch::channel(None).0),
+            owners: Arc::new(watch::channel(None).0),
             http,
             tally: Arc::default(),
             template: Arc::default(),
@@ -102,106 +103,6 @@ impl World {
     /// No cluster is the source of Applications: manifests are.
     pub fn offline(&self) -> bool {
         self.settings.source != Source::Cluster
-    }
-
-    /// Whether it is known which namespaces hold ImageUpdater objects, as far as that matters.
-    pub fn knows_updaters(&self) -> bool {
-        let matters = self.settings.native_annotations == NativeAnnotations::Auto && !self.offline();
-        !matters || self.cluster.is_none() || self.updaters.borrow().is_some()
-    }
-
-    /// Whether the image half may manage an Application by its annotations: its namespace is among the watched ones
-    /// (SRC-2, TEN-1), and annotations count there without an ImageUpdater object (OWN-2, OWN-3).
-    pub fn governs(&self, key: &AppKey) -> bool {
-        let settings = &self.settings;
-        if !settings.match_names.is_empty() && !settings.match_names.iter().any(|glob| glob.matches(&key.name)) {
-            return false;
-        }
-        if self.offline() {
-            return settings.native_annotations != NativeAnnotations::False;
-        }
-        self.watches(&key.namespace)
-            && match settings.native_annotations {
-                NativeAnnotations::True => true,
-                NativeAnnotations::False => false,
-                NativeAnnotations::Auto => {
-                    self.updaters.borrow().as_ref().is_none_or(|held| !held.contains(&key.namespace))
-                }
-            }
-    }
-
-    /// Whether the Applications of a namespace are watched (SRC-2).
-    pub fn watches(&self, namespace: &str) -> bool {
-        let settings = &self.settings;
-        match Namespaces::parse(&settings.watch_namespaces, &settings.argocd_namespace) {
-            Ok(Namespaces::All) => true,
-            Ok(Namespaces::Own(own)) => namespace == own,
-            Ok(Namespaces::List(names)) => names.iter().any(|name| name == namespace),
-            Err(_) => false,
-        }
-    }
-
-    /// Follows ImageUpdater objects until the token is cancelled; with `once` only until all are known.
-    pub async fn follow_updaters(&self, once: bool, stop: CancellationToken) {
-        let Some(cluster) = self.cluster.as_ref().filter(|_| !self.offline()) else { return };
-        let settings = &self.settings;
-        let Ok(watched) = Namespaces::parse(&settings.watch_namespaces, &settings.argocd_namespace) else { return };
-        let mut events = std::pin::pin!(cluster.image_updaters(&watched));
-        let mut objects: BTreeSet<(String, String)> = BTreeSet::new();
-        let mut known = false;
-        loop {
-            let event = tokio::select! {
-                _ = stop.cancelled() => return,
-                event = events.next() => event,
-            };
-            match event {
-                None => return,
-                Some(DocumentEvent::Applied(object)) => {
-                    objects.insert((object.namespace, object.name));
-                }
-                Some(DocumentEvent::Deleted(namespace, name)) => {
-                    objects.remove(&(namespace, name));
-                }
-                Some(DocumentEvent::Ready | DocumentEvent::Up) => {
-                    known = true;
-                    self.board.problems("image updaters", Vec::new());
-                }
-                Some(DocumentEvent::Undecodable(problem)) => self.board.problems("image updaters", vec![problem]),
-                Some(DocumentEvent::Down(text)) => {
-                    // Whether somebody else governs an Application must be known before it is written.
-                    let hint = "grant get, list, watch on imageupdaters, or start with --native-annotations=true";
-                    let problem = Problem::error("kubernetes-unavailable", text).hint(hint);
-                    self.board.problems("image updaters", vec![problem]);
-                    if once {
-                        return;
-                    }
-                }
-            }
-            if known {
-                self.tell_updaters(&objects);
-                if once {
-                    return;
-                }
-            }
-        }
-    }
-
-    fn tell_updaters(&self, objects: &BTreeSet<(String, String)>) {
-        let held: BTreeSet<String> = objects.iter().map(|(namespace, _)| namespace.clone()).collect();
-        let problems = objects.iter().map(|(namespace, name)| {
-            let text = format!(
-                "annotated Applications of namespace {namespace} are left to this object, which is not followed yet"
-            );
-            Problem::warning("image-updater-pending", text)
-                .in_object(format!("ImageUpdater {namespace}/{name}"))
-                .hint("start with --native-annotations=true to manage them by their annotations")
-        });
-        self.board.problems("pending image updaters", problems.collect());
-        self.updaters.send_if_modified(|known| {
-            let news = known.as_ref() != Some(&held);
-            *known = Some(held);
-            news
-        });
     }
 
     /// The commit message's template; `None` is the built-in text.
@@ -251,6 +152,14 @@ impl Secrets {
     /// The same, asking for each Secret once.
     pub fn remembering(&self) -> Secrets {
         Secrets::Remembering(Box::new(self.clone()), Arc::default())
+    }
+
+    /// The same without what was remembered.
+    pub fn afresh(&self) -> Secrets {
+        match self {
+            Secrets::Remembering(inner, _) => inner.afresh(),
+            other => other.clone(),
+        }
     }
 
     /// One Secret; `None` if it does not exist.

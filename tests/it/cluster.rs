@@ -7,7 +7,7 @@ use std::time::Duration;
 use futures::StreamExt;
 use futures::stream::BoxStream;
 use lynceus::adapters::cluster::{
-    Access, AppEvent, Cluster, DocumentEvent, Edit, Error, Namespaces, Note, NoteKind, Refresh,
+    Access, AppEvent, Cluster, DocumentEvent, Edit, Error, Namespaces, Note, NoteKind, Refresh, UpdaterEvent,
 };
 use lynceus::core::application::AppKey;
 use serde_json::{Value, json};
@@ -51,6 +51,7 @@ fn word(event: &AppEvent) -> String {
         AppEvent::Ready => "ready".into(),
         AppEvent::Undecodable(key, _) => format!("undecodable {}", key.name),
         AppEvent::Down(_) => "down".into(),
+        AppEvent::Polled(_) => "polled".into(),
         AppEvent::Up => "up".into(),
     }
 }
@@ -520,19 +521,19 @@ async fn sub_12_own_3_projects_and_image_updaters_are_watched() {
 
     assert!(cluster.knows_image_updaters().await.expect("an answer"));
     let mut updaters = cluster.image_updaters(&own).boxed();
-    assert!(matches!(next(&mut updaters).await, DocumentEvent::Ready));
+    assert!(matches!(next(&mut updaters).await, UpdaterEvent::Document(DocumentEvent::Ready)));
     ns.apply_json(json!({ "apiVersion": "argocd-image-updater.argoproj.io/v1alpha1", "kind": "ImageUpdater",
         "metadata": { "name": "web" }, "spec": { "applicationRefs": [{ "namePattern": "*", "useAnnotations": true }] } }))
     .await;
     match next(&mut updaters).await {
-        DocumentEvent::Applied(updater) => {
+        UpdaterEvent::Document(DocumentEvent::Applied(updater)) => {
             assert_eq!((updater.namespace, updater.name), (ns.name.clone(), "web".to_owned()));
             assert_eq!(updater.object["spec"]["applicationRefs"][0]["useAnnotations"], true);
         }
         other => panic!("{other:?}"),
     }
     ns.delete("argocd-image-updater.argoproj.io/v1alpha1", "ImageUpdater", "web").await;
-    assert!(matches!(next(&mut updaters).await, DocumentEvent::Deleted(..)));
+    assert!(matches!(next(&mut updaters).await, UpdaterEvent::Document(DocumentEvent::Deleted(..))));
 }
 
 #[tokio::test]

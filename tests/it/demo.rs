@@ -184,6 +184,7 @@ fn word(event: &AppEvent) -> String {
         AppEvent::Ready => "ready".into(),
         AppEvent::Undecodable(key, _) => format!("undecodable {}", key.name),
         AppEvent::Down(text) => format!("down {text}"),
+        AppEvent::Polled(_) => "polled".into(),
         AppEvent::Up => "up".into(),
     }
 }

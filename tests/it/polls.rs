@@ -14,8 +14,8 @@ use lynceus::config::secret::Secret;
 use lynceus::config::settings::{Settings, Source};
 use lynceus::core::application::Application;
 use lynceus::core::image::{ImageRef, Selection, Strategy};
-use lynceus::daemon::credentials::{self, SecretsOnce};
-use lynceus::daemon::poller::{self, Answer, Ask, Turn};
+use lynceus::daemon::credentials;
+use lynceus::daemon::poller::{self, Answer, Ask, Extent, Turn};
 use lynceus::daemon::world::{Secrets, World};
 use lynceus::demo::registry::{Fault, On, Registry};
 use serde_json::json;
@@ -45,7 +45,7 @@ impl Stage {
 
     fn turn(&self, group: &str, shared: &[&Ask]) -> Turn {
         let shared: BTreeSet<_> = shared.iter().map(|ask| ask.image.canonical()).collect();
-        Turn { group: group.to_owned(), shared: Arc::new(shared), fresh: false, ..Turn::default() }
+        Turn { group: group.to_owned(), shared: Arc::new(shared), fresh: false, ..alone() }
     }
 
     async fn poll(&self, turn: &Turn, asks: &[Ask]) -> Vec<Answer> {
@@ -67,6 +67,11 @@ fn world(conf: &str, settings: Settings) -> (World, tempfile::TempDir) {
     let conf = registries::Registries::parse(conf).expect("a file");
     let git = Git::new(git::Settings::new(folder.path()), http.clone());
     (World::new(settings, Registries::new(http.clone(), conf, Options::default()), git, http), folder)
+}
+
+/// The only round there is; every tag is told.
+fn alone() -> Turn {
+    Turn { extent: Extent::Everything, ..Turn::default() }
 }
 
 fn selection(strategy: &str, constraint: &str) -> Selection {
@@ -96,11 +101,11 @@ async fn one_poll_for_500_apps_reg_4() {
             _ => stage.ask("team/app", "digest", "1.0.7"),
         })
         .collect();
-    let answers = stage.poll(&Turn::default(), &asks).await;
+    let answers = stage.poll(&alone(), &asks).await;
     assert!(answers.iter().all(Result::is_ok));
     // One listing; manifest and configuration of each tag; one HEAD for the digest, which is known by then.
     assert_eq!(stage.asked(), (1, 61));
-    stage.poll(&Turn::default(), &asks).await;
+    stage.poll(&alone(), &asks).await;
     assert_eq!(stage.asked(), (1, 11));
     // Another repository and another credential are other polls.
     asks.truncate(1);
@@ -109,7 +114,7 @@ async fn one_poll_for_500_apps_reg_4() {
         let credential = Credential { user: "bot".into(), password: Secret::new(password) };
         asks.push(Ask { credential: Some(credential), ..stage.ask("team/app", "semver", "~1.0") });
     }
-    stage.poll(&Turn::default(), &asks).await;
+    stage.poll(&alone(), &asks).await;
     assert_eq!(stage.asked(), (4, 0));
 }
 
@@ -176,28 +181,28 @@ async fn reg_12_a_failing_repository_is_left_alone_and_its_last_answer_is_never_
     let (app, other) = (stage.ask("team/app", "semver", "~1.0"), stage.ask("team/other", "semver", "~1.0"));
     let digest = stage.ask("team/app", "digest", "1.0.0");
     let asks = [app, digest, other];
-    let good = stage.poll(&Turn::default(), &asks).await;
+    let good = stage.poll(&alone(), &asks).await;
     assert!(good.iter().all(Result::is_ok), "{good:?}");
     stage.asked();
     stage.registry.script_times(3, On::Tags, &Fault::status(502));
-    let failed = stage.poll(&Turn::default(), &asks[..1]).await;
+    let failed = stage.poll(&alone(), &asks[..1]).await;
     // Two retries in the poll, then it is said. What was good before is no answer: nothing may be written from it.
     assert_eq!(stage.asked(), (3, 0));
     assert_eq!(failed[0].as_ref().map_err(|trouble| trouble.kind), Err("registry-unreachable"));
-    assert_eq!(stage.poll(&Turn::default(), &asks[..1]).await, failed);
+    assert_eq!(stage.poll(&alone(), &asks[..1]).await, failed);
     assert_eq!(stage.asked(), (0, 0));
     // Whoever needs no listing, and other repositories, go on.
-    let answers = stage.poll(&Turn::default(), &asks).await;
+    let answers = stage.poll(&alone(), &asks).await;
     assert!(answers[0] == failed[0] && answers[1..].iter().all(Result::is_ok), "{answers:?}");
     assert_eq!(stage.asked(), (1, 1));
     // A person who asks is answered.
-    assert_eq!(stage.poll(&Turn { fresh: true, ..Turn::default() }, &asks[..1]).await, good[..1]);
+    assert_eq!(stage.poll(&Turn { fresh: true, ..alone() }, &asks[..1]).await, good[..1]);
     assert_eq!(stage.asked(), (1, 0));
     // A command that explains shows the last list instead, and says so.
     stage.world.store = None;
     stage.world.past = Some(store);
     stage.registry.script_times(3, On::Tags, &Fault::status(502));
-    assert_eq!(stage.poll(&Turn::default(), &asks[..1]).await, good[..1]);
+    assert_eq!(stage.poll(&alone(), &asks[..1]).await, good[..1]);
     let said = format!("{:?}", stage.world.board.status().problems);
     assert!(said.contains("registry-unreachable") && said.contains("as listed since"), "{said}");
 }
@@ -239,7 +244,8 @@ async fn reg_13_a_secret_that_changes_during_a_round_is_read_anew_and_asked_with
     };
     ns.apply_json(secret("old")).await;
     let conf = format!("registries:\n- name: x\n  prefix: {host}\n  api_url: http://{host}\n  credentials: {form}\n");
-    let (mut world, _folder) = world(&conf, Settings { source: Source::Cluster, ..Settings::default() });
+    let (mut world, _folder) =
+        world(&conf, Settings { source: Source::Cluster, argocd_namespace: ns.name.clone(), ..Settings::default() });
     let kubeconfig = ns.kubeconfig_admin();
     let cluster = lynceus::adapters::cluster::Cluster::connect(Some(&kubeconfig)).await.expect("the cluster");
     world.secrets = Secrets::Cluster(cluster, Arc::default());
@@ -271,6 +277,9 @@ fn app(namespace: &str, annotations: &[(&str, &str)]) -> Arc<Application> {
     Arc::new(Application::decode(&object.to_string()).expect("an Application"))
 }
 
+/// How a form is written.
+type Spell = fn(&str) -> String;
+
 #[tokio::test(flavor = "multi_thread")]
 async fn cross_namespace_matrix_cred_3() {
     let folder = tempfile::tempdir().expect("a folder");
@@ -292,7 +301,7 @@ async fn cross_namespace_matrix_cred_3() {
         std::fs::write(folder.path().join(format!("{name}.yaml")), secret.to_string()).expect("a file");
     }
     // Whoever reads the form reads it whatever its spelling; so does whoever decides about it.
-    let spellings: [(&str, fn(&str) -> String); 4] = [
+    let spellings: [(&str, Spell); 4] = [
         ("plain", |form| form.to_owned()),
         ("kind in capitals", |form| {
             let (kind, place) = form.split_once(':').expect("a kind");
@@ -301,7 +310,7 @@ async fn cross_namespace_matrix_cred_3() {
         ("old prefix", |form| format!("ghcr.io={form}")),
         ("blanks around", |form| format!("  {form} ")),
     ];
-    let forms: [(&str, fn(&str) -> String); 2] =
+    let forms: [(&str, Spell); 2] =
         [("pullsecret", |secret| format!("pullsecret:{secret}")), ("secret", |secret| format!("secret:{secret}#f"))];
     let image = ImageRef::parse_reference("ghcr.io/team/web").expect("a reference");
     for switch in [false, true] {
@@ -322,8 +331,7 @@ async fn cross_namespace_matrix_cred_3() {
                 let label = format!("{secret}, {kind}, {spelling}, switch {switch}");
                 let text = spell(&form(secret));
                 let app = app("team-a", &[]);
-                let once = SecretsOnce::default();
-                let found = credentials::for_registry(&world, &once, &app, &image, Some(&text)).await;
+                let found = credentials::for_registry(&world, &app, &image, Some(&text)).await;
                 match found {
                     Ok(Some(credential)) => assert!(granted && credential.user == "u", "{label}"),
                     Err(trouble) => {
@@ -336,8 +344,7 @@ async fn cross_namespace_matrix_cred_3() {
         }
         // A Secret of another namespace that is not there is not told from one that is.
         let text = "secret:team-b/nowhere#f";
-        let once = SecretsOnce::default();
-        let found = credentials::for_registry(&world, &once, &app("team-a", &[]), &image, Some(text)).await;
+        let found = credentials::for_registry(&world, &app("team-a", &[]), &image, Some(text)).await;
         let kind = found.expect_err("no Secret").kind;
         assert_eq!(kind, if switch { "credentials-invalid" } else { "credential-forbidden" });
     }
@@ -359,12 +366,10 @@ async fn cred_3_variables_are_open_to_tenants_only_by_name_and_cred_6_nothing_fa
         ("ghcr.io/t/web", Some("pull-secret:argocd/login"), "credentials-invalid"),
     ] {
         let image = ImageRef::parse_reference(image).expect("a reference");
-        let once = SecretsOnce::default();
-        let found = credentials::for_registry(&world, &once, &app("argocd", &[]), &image, form).await;
+        let found = credentials::for_registry(&world, &app("argocd", &[]), &image, form).await;
         assert_eq!(found.expect_err("no anonymous access instead").kind, kind, "{form:?}");
     }
     let image = ImageRef::parse_reference("ghcr.io/t/web").expect("a reference");
-    let once = SecretsOnce::default();
-    let found = credentials::for_registry(&world, &once, &app("argocd", &[]), &image, None).await;
+    let found = credentials::for_registry(&world, &app("argocd", &[]), &image, None).await;
     assert_eq!(found, Ok(None), "none is wanted");
 }

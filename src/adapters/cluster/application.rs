@@ -27,6 +27,8 @@ pub enum AppEvent {
     Undecodable(AppKey, Problem),
     /// A namespace's Applications cannot be listed or watched at present, and why. It is tried again.
     Down(String),
+    /// They can be listed but not watched: changes are seen by a list now and then.
+    Polled(String),
     /// They can again.
     Up,
 }
@@ -50,6 +52,7 @@ impl Cluster {
             Change::Deleted { namespace, name, uid } => Some(AppEvent::Deleted(AppKey { namespace, name }, uid)),
             Change::Ready => Some(AppEvent::Ready),
             Change::Down(error) => Some(AppEvent::Down(error.to_string())),
+            Change::Polled(error) => Some(AppEvent::Polled(error.to_string())),
             Change::Up => Some(AppEvent::Up),
         })
     }

@@ -20,8 +20,8 @@ use crate::core::problem::Problem;
 /// The label by which Argo CD marks its own Secrets (`repository`, `repo-creds`, `cluster`).
 const SECRET_TYPE: &str = "argocd.argoproj.io/secret-type";
 
-/// How often a cluster without the ImageUpdater kind is asked whether it has it now.
-const LOOK_FOR_KIND: Duration = Duration::from_secs(600);
+/// How often a cluster without the ImageUpdater kind is asked whether it has it now: one small answer each time.
+const LOOK_FOR_KIND: Duration = Duration::from_secs(30);
 
 /// The same until the first answer.
 const ASK_AGAIN: Duration = Duration::from_secs(5);
@@ -41,6 +41,17 @@ pub enum DocumentEvent<T> {
     Down(String),
     /// They can again.
     Up,
+}
+
+/// What a watch of ImageUpdater objects tells.
+#[derive(Debug)]
+pub enum UpdaterEvent {
+    /// As of any document.
+    Document(DocumentEvent<ImageUpdater>),
+    /// The cluster does not know the kind, or no longer: there is no object.
+    NoKind,
+    /// The Role does not grant reading them, and what it would have to. It is tried again.
+    Forbidden(String),
 }
 
 /// A ConfigMap or Secret: who it is, and its entries.
@@ -162,12 +173,8 @@ impl Cluster {
         }
     }
 
-    /// Watches ImageUpdater objects (OWN-2, OWN-3). Where the kind does not exist that is `Ready` with none, and it
-    /// is looked for now and then.
-    pub fn image_updaters(
-        &self,
-        namespaces: &Namespaces,
-    ) -> impl Stream<Item = DocumentEvent<ImageUpdater>> + Send + use<> {
+    /// Watches ImageUpdater objects (OWN-2, OWN-3). Where the kind does not exist, it is looked for now and then.
+    pub fn image_updaters(&self, namespaces: &Namespaces) -> impl Stream<Item = UpdaterEvent> + Send + use<> {
         enum State {
             Ask { told: bool, pause: Duration },
             Follow(BoxStream<'static, Change>),
@@ -176,10 +183,19 @@ impl Cluster {
         stream::unfold(State::Ask { told: false, pause: Duration::ZERO }, move |mut state| {
             let (cluster, places) = (cluster.clone(), places.clone());
             async move {
+                let gone = State::Ask { told: true, pause: LOOK_FOR_KIND };
                 loop {
                     match state {
                         State::Follow(mut changes) => {
-                            let event = told(changes.next().await?, image_updater);
+                            let event = match changes.next().await? {
+                                // The custom resource was taken away.
+                                Change::Down(Error::Missing { .. }) => return Some((UpdaterEvent::NoKind, gone)),
+                                Change::Down(Error::Forbidden { call, .. })
+                                | Change::Polled(Error::Forbidden { call, .. }) => {
+                                    Some(UpdaterEvent::Forbidden(call.to_string()))
+                                }
+                                change => told(change, image_updater).map(UpdaterEvent::Document),
+                            };
                             state = State::Follow(changes);
                             if let Some(event) = event {
                                 return Some((event, state));
@@ -194,13 +210,15 @@ impl Cluster {
                                     state = State::Follow(changes.boxed());
                                 }
                                 Ok(false) if told => state = State::Ask { told, pause: LOOK_FOR_KIND },
-                                Ok(false) => {
-                                    let state = State::Ask { told: true, pause: LOOK_FOR_KIND };
-                                    return Some((DocumentEvent::Ready, state));
+                                Ok(false) => return Some((UpdaterEvent::NoKind, gone)),
+                                Err(Error::Forbidden { call, .. }) => {
+                                    let state = State::Ask { told: false, pause: LOOK_FOR_KIND };
+                                    return Some((UpdaterEvent::Forbidden(call.to_string()), state));
                                 }
                                 Err(e) => {
                                     let pause = if told { LOOK_FOR_KIND } else { ASK_AGAIN };
-                                    return Some((DocumentEvent::Down(e.to_string()), State::Ask { told, pause }));
+                                    let event = UpdaterEvent::Document(DocumentEvent::Down(e.to_string()));
+                                    return Some((event, State::Ask { told: false, pause }));
                                 }
                             }
                         }
@@ -241,7 +259,7 @@ fn told<T>(change: Change, read: impl Fn(&Object) -> Result<T, Problem>) -> Opti
         },
         Change::Deleted { namespace, name, .. } => DocumentEvent::Deleted(namespace, name),
         Change::Ready => DocumentEvent::Ready,
-        Change::Down(error) => DocumentEvent::Down(error.to_string()),
+        Change::Down(error) | Change::Polled(error) => DocumentEvent::Down(error.to_string()),
         Change::Up => DocumentEvent::Up,
     })
 }

@@ -33,6 +33,9 @@ const TWO_BOOKMARKS: Duration = Duration::from_secs(150);
 const PAUSE: Backoff =
     Backoff { first: Duration::from_secs(1), cap: Duration::from_secs(30), least: Duration::from_millis(100) };
 
+/// How often is listed what the Role lets be listed but not watched, as Argo CD Image Updater's of the 0.x line.
+const POLL: Duration = Duration::from_secs(15);
+
 /// Longest line of a watch: etcd stores at most 1.5 MiB of an object.
 const LINE: usize = 16 * 1024 * 1024;
 
@@ -53,6 +56,8 @@ pub(super) enum Change {
     Ready,
     /// It does not work at present; it is tried again for as long as the stream is polled.
     Down(Error),
+    /// It may be listed but not watched: changes come with a list every [`POLL`].
+    Polled(Error),
     /// It works again.
     Up,
 }
@@ -99,6 +104,8 @@ struct Follow {
     list: u64,
     out: VecDeque<Change>,
     down: bool,
+    /// The watch is not permitted.
+    polled: bool,
     failures: u32,
     pause: Option<Duration>,
 }
@@ -121,6 +128,7 @@ pub(super) fn follow(
         list: 0,
         out: VecDeque::new(),
         down: false,
+        polled: false,
         failures: 0,
         pause: None,
     };
@@ -236,6 +244,7 @@ impl Follow {
         };
         match within(self.call("watch"), begun).await {
             Ok(reader) => {
+                self.down |= std::mem::take(&mut self.polled);
                 self.up();
                 // Whatever breaks the connection, the next watch goes on from the last version.
                 let lines = FramedRead::new(reader.compat(), LinesCodec::new_with_max_length(LINE));
@@ -244,6 +253,13 @@ impl Follow {
                 Phase::Watch { version, open }
             }
             Err(Error::Expired { .. }) => Phase::List { page: None },
+            Err(error @ Error::Forbidden { .. }) => {
+                if !std::mem::replace(&mut self.polled, true) {
+                    self.out.push_back(Change::Polled(error));
+                }
+                self.pause = Some(POLL);
+                Phase::List { page: None }
+            }
             Err(error) => {
                 self.failed(error);
                 Phase::Start { version }

@@ -27,7 +27,7 @@ mod patch;
 
 pub use access::Access;
 pub use application::AppEvent;
-pub use documents::{ConfigMap, Document, DocumentEvent, ImageUpdater, Project, SecretObject};
+pub use documents::{ConfigMap, Document, DocumentEvent, ImageUpdater, Project, SecretObject, UpdaterEvent};
 pub use error::{Call, Error};
 pub use event::{Note, NoteKind};
 pub use lease::{Claim, Lease};

@@ -140,6 +140,7 @@ async fn play(script: Vec<Answer>, last: &str) -> Vec<String> {
             AppEvent::Ready => "ready".into(),
             AppEvent::Undecodable(key, _) => format!("undecodable {}", key.name),
             AppEvent::Down(text) => format!("down {text}"),
+            AppEvent::Polled(text) => format!("polled {text}"),
             AppEvent::Up => "up".into(),
         };
         words.push(word.clone());
@@ -264,6 +265,40 @@ async fn rbac_1_a_list_that_fails_is_tried_again_until_it_succeeds() {
     assert_eq!([&words[..1], &words[4..]].concat(), ["restarted", "restarted", "applied a 1", "up", "ready"]);
 }
 
+/// A Role of the 0.x line grants `list` and no `watch`: changes are seen all the same, and it is said once.
+#[tokio::test(start_paused = true)]
+async fn rbac_1_what_may_not_be_watched_is_listed_again_and_again() {
+    let forbidden = |version| (version, 403, failure(403).to_string());
+    let begun = tokio::time::Instant::now();
+    let script = vec![
+        (LIST, 200, list("10", "", &[item("a", "1", "1"), item("b", "2", "2")])),
+        forbidden(FROM_10),
+        (LIST, 200, list("20", "", &[item("a", "1", "11")])),
+        forbidden("resourceVersion=20"),
+        (LIST, 200, list("30", "", &[item("a", "1", "11")])),
+        ("resourceVersion=30", 200, lines(&[("MODIFIED", item("a", "1", "31"))])),
+    ];
+    let words = play(script, "applied a 31").await;
+    assert!(begun.elapsed() >= Duration::from_secs(30) && begun.elapsed() < Duration::from_secs(32));
+    let polled = "polled watch applications.argoproj.io in namespace argocd: not permitted (no)";
+    let expected = [
+        "restarted",
+        "applied a 1",
+        "applied b 2",
+        "ready",
+        polled,
+        "restarted",
+        "applied a 11",
+        "deleted b 2",
+        "ready",
+        "restarted",
+        "ready",
+        "up",
+        "applied a 31",
+    ];
+    assert_eq!(words, expected);
+}
+
 #[tokio::test(start_paused = true)]
 async fn own_3_a_cluster_without_image_updaters_has_none_and_is_asked_again() {
     let group = "/apis/argocd-image-updater.argoproj.io/v1alpha1";
@@ -276,13 +311,48 @@ async fn own_3_a_cluster_without_image_updaters_has_none_and_is_asked_again() {
         ("/imageupdaters?&limit=100", 200, list("10", "", &[item("web", "1", "1")])),
     ]);
     let mut updaters = cluster.image_updaters(&Namespaces::Own("argocd".into())).boxed();
-    assert!(matches!(updaters.next().await, Some(DocumentEvent::Ready)));
+    let begun = tokio::time::Instant::now();
+    assert!(matches!(updaters.next().await, Some(UpdaterEvent::NoKind)));
     match updaters.next().await {
-        Some(DocumentEvent::Applied(updater)) => {
+        Some(UpdaterEvent::Document(DocumentEvent::Applied(updater))) => {
             assert_eq!((updater.name.as_str(), updater.uid.as_str()), ("web", "1"))
         }
         other => panic!("{other:?}"),
     }
+    // Three questions in a minute: no storm, and an installation is noticed soon.
+    assert_eq!(begun.elapsed(), Duration::from_secs(60));
+}
+
+#[tokio::test(start_paused = true)]
+async fn own_3_a_role_without_image_updaters_and_a_kind_that_is_taken_away_are_told_apart() {
+    let group = "/apis/argocd-image-updater.argoproj.io/v1alpha1";
+    let known = json!({ "kind": "APIResourceList", "groupVersion": "argocd-image-updater.argoproj.io/v1alpha1", "resources": [
+        { "name": "imageupdaters", "singularName": "", "namespaced": true, "kind": "ImageUpdater", "verbs": ["list"] }] });
+    let objects = "/imageupdaters?&limit=100";
+    let (cluster, _) = scripted(vec![
+        (group, 200, known.to_string()),
+        (objects, 403, failure(403).to_string()),
+        (objects, 200, list("10", "", &[item("web", "1", "1")])),
+        (FROM_10, 404, failure(404).to_string()),
+        (group, 503, failure(503).to_string()),
+        (group, 404, failure(404).to_string()),
+    ]);
+    let mut updaters = cluster.image_updaters(&Namespaces::Own("argocd".into())).boxed();
+    let mut words = Vec::new();
+    for _ in 0..7 {
+        words.push(match updaters.next().await.expect("it does not end") {
+            UpdaterEvent::Document(DocumentEvent::Applied(updater)) => format!("applied {}", updater.name),
+            UpdaterEvent::Document(DocumentEvent::Ready) => "ready".to_owned(),
+            UpdaterEvent::Document(DocumentEvent::Up) => "up".to_owned(),
+            UpdaterEvent::Document(DocumentEvent::Down(_)) => "down".to_owned(),
+            UpdaterEvent::Forbidden(call) => format!("forbidden {call}"),
+            UpdaterEvent::NoKind => "no kind".to_owned(),
+            other => panic!("{other:?}"),
+        });
+    }
+    let call = "list imageupdaters.argocd-image-updater.argoproj.io in namespace argocd";
+    let forbidden = format!("forbidden {call}");
+    assert_eq!(words, [forbidden.as_str(), "applied web", "up", "ready", "no kind", "down", "no kind"]);
 }
 
 #[tokio::test(start_paused = true)]

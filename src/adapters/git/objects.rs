@@ -18,8 +18,9 @@ use std::fs;
 pub const MOST_COMMITS: usize = 2_000;
 
 /// Bytes of trees a chain may hold in memory before it ends early: a commit rewrites every folder above its files, and
-/// a flat folder of ten thousands of entries weighs a megabyte each time.
-const MOST_CHAIN_BYTES: usize = 256 << 20;
+/// a flat folder of ten thousands of entries weighs a megabyte each time. A chain of 2,000 commits in folders of a
+/// hundred weighs a sixth of this, one of 500 in a single folder as well.
+const MOST_CHAIN_BYTES: usize = 64 << 20;
 
 /// Who a commit is by; author and committer are the same (CMT-2).
 #[derive(Clone, Debug, PartialEq, Eq)]

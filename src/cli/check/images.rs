@@ -21,7 +21,7 @@ use crate::core::application::Application;
 use crate::core::application::source::normalise_repo_url;
 use crate::core::image::ImageRef;
 use crate::core::update::{AppSettings, Method};
-use crate::daemon::credentials::{self, SecretsOnce};
+use crate::daemon::credentials;
 use crate::daemon::world::World;
 
 /// One of them answers within this time or not at all.
@@ -49,7 +49,7 @@ pub struct ImageArgs {
 
 impl ImageArgs {
     /// Whether Applications come from files.
-    pub(super) fn from_files(&self) -> bool {
+    pub(super) fn reads_files(&self) -> bool {
         self.applications.is_some()
     }
 }
@@ -96,15 +96,14 @@ pub(super) async fn tried(args: &ImageArgs, source: &Source, cluster: bool) -> V
     };
     let mut lines = Vec::new();
     let mut wanted = Wanted::default();
-    let secrets = SecretsOnce::default();
     if named {
-        wanted.of_file(&world, &secrets).await;
+        wanted.of_file(&world).await;
     }
     if !without {
         match run::all_applications(&world).await {
-            Ok(apps) => {
-                let count = wanted.of_applications(&world, &secrets, &apps).await;
-                lines.push(Line::of("Applications", Ok(format!("{count} of {} are managed", apps.len()))));
+            Ok((apps, left)) => {
+                let count = wanted.of_applications(&world, &apps).await;
+                lines.push(Line::of("Applications", Ok(format!("{count} of {} are managed", apps.len() + left.len()))));
             }
             Err(problem) => lines.push(Line::of("Applications", Err(problem.to_string()))),
         }
@@ -115,7 +114,7 @@ pub(super) async fn tried(args: &ImageArgs, source: &Source, cluster: bool) -> V
 
 impl Wanted {
     /// The entries of registries.conf, with the operator's credentials.
-    async fn of_file(&mut self, world: &World, secrets: &SecretsOnce) {
+    async fn of_file(&mut self, world: &World) {
         for entry in world.registries.conf().entries().iter().filter(|entry| !entry.implied && entry.fault.is_none()) {
             let endpoint = world.registries.endpoint(entry.clone());
             let what = format!("registry {}", entry.prefix);
@@ -124,9 +123,7 @@ impl Wanted {
             let credential = match &entry.credentials {
                 None => Ok(None),
                 Some(text) => match CredentialForm::parse(text) {
-                    Ok(form) => {
-                        credentials::read(world, secrets, &form, &image, None).await.map(Some).map_err(|t| t.text)
-                    }
+                    Ok(form) => credentials::read(world, &form, &image, None).await.map(Some).map_err(|t| t.text),
                     Err(problem) => Err(problem.to_string()),
                 },
             };
@@ -135,7 +132,7 @@ impl Wanted {
     }
 
     /// What managed Applications name; gives their number.
-    async fn of_applications(&mut self, world: &World, secrets: &SecretsOnce, apps: &[Arc<Application>]) -> usize {
+    async fn of_applications(&mut self, world: &World, apps: &[Arc<Application>]) -> usize {
         let mut managed = 0;
         for app in apps {
             let (Some(settings), _) = annotations::settings_with(app, &world.settings.defaults) else { continue };
@@ -150,7 +147,7 @@ impl Wanted {
                     continue;
                 }
                 let form = tracked.pull_secret.as_deref();
-                let credential = credentials::for_registry(world, secrets, app, &tracked.image, form).await;
+                let credential = credentials::for_registry(world, app, &tracked.image, form).await;
                 self.registries.insert(what, Ping { endpoint, credential: credential.map_err(|t| t.text) });
             }
             self.of_git(world, app, &settings).await;

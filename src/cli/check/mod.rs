@@ -74,7 +74,7 @@ impl Line {
 /// Runs `check`.
 pub fn run(args: &CheckArgs) -> u8 {
     // Images from files alone: nothing is asked of notifications.
-    let images_only = args.images.from_files() && args.source.config_map.is_none() && args.source.kubeconfig.is_none();
+    let images_only = args.images.reads_files() && args.source.config_map.is_none() && args.source.kubeconfig.is_none();
     let compiled = match images_only.then(Compiled::default).map_or_else(|| args.source.compiled(), Ok) {
         Ok(compiled) => compiled,
         Err(error) => return fail(error.status, error.text),

@@ -42,17 +42,6 @@ pub enum CatalogArg {
     None,
 }
 
-/// `--native-annotations`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum NativeArg {
-    /// In namespaces that hold no ImageUpdater.
-    Auto,
-    /// Everywhere.
-    True,
-    /// Nowhere.
-    False,
-}
-
 /// Arguments of `run`.
 #[derive(Debug, Args)]
 pub struct RunArgs {
@@ -127,9 +116,6 @@ pub struct RunArgs {
     /// Do not record Kubernetes Events.
     #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = go_bool, value_name = "BOOL")]
     pub disable_kube_events: Option<bool>,
-    /// Whether annotations count without an ImageUpdater object.
-    #[arg(long, value_enum)]
-    pub native_annotations: Option<NativeArg>,
     /// Name of the notifications' ConfigMap.
     #[arg(long, default_value = "argocd-notifications-cm", value_name = "NAME")]
     pub config_map_name: String,
@@ -266,11 +252,6 @@ impl RunArgs {
         }
         settings.metrics_by_application = self.metrics_by_application;
         settings.kube_events = self.kube_events.unwrap_or(!self.disable_kube_events.unwrap_or(false));
-        settings.native_annotations = match self.native_annotations {
-            Some(NativeArg::True) => NativeAnnotations::True,
-            Some(NativeArg::False) => NativeAnnotations::False,
-            Some(NativeArg::Auto) | None => NativeAnnotations::Auto,
-        };
         settings.leader_election = self.leader_election.unwrap_or(true);
         settings.leader_election_namespace = self.leader_election_namespace.clone().filter(|name| !name.is_empty());
     }
@@ -377,6 +358,7 @@ impl Start {
             ("max-concurrent-apps", s.max_concurrent_apps.to_string()),
             ("kube-events", s.kube_events.to_string()),
             ("native-annotations", native.to_owned()),
+            ("updater-target-namespaces", s.updater_target_namespaces.join(",")),
             ("allow-downgrade", s.allow_downgrade.to_string()),
             ("default", defaults.join(",")),
             ("compat-digest-only-tag", if s.refuse_digest_only { "refuse" } else { "latest" }.to_owned()),

@@ -70,7 +70,7 @@ fn field(settings: &AppSettings, path: &str) -> String {
 }
 
 #[test]
-fn annotation_cases() {
+fn ann_1_ann_2_ann_3_ann_4_ann_5_ann_6_ann_7_annotation_cases() {
     let mut cases = 0;
     for case in CASES.split("\n## ").skip(1) {
         cases += 1;

@@ -5,6 +5,7 @@ mod commit;
 pub mod decision;
 pub mod diff;
 pub mod follow;
+pub mod ownership;
 pub mod parent;
 pub mod plan;
 pub mod report;

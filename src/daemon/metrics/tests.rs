@@ -107,3 +107,26 @@ fn section_22_what_happens_is_counted_under_upstreams_names_and_ours() {
     }
     assert!(text.ends_with("# EOF\n"));
 }
+
+#[test]
+fn registry_metrics_move() {
+    let metrics = Metrics::default();
+    for (answered, throttled) in [(true, false), (false, false), (true, true)] {
+        let took = Duration::from_millis(2);
+        metrics.registry_request(&Observed { registry: "ghcr.test", took, answered, throttled });
+    }
+    metrics.registry_budgets([("ghcr.test".to_owned(), Some(90)), ("ghcr.test".to_owned(), Some(89))].into_iter());
+    let text = metrics.text(&Status::default(), "argocd");
+    for line in [
+        "lynceus_registry_request_seconds_count{registry=\"ghcr.test\"} 3",
+        "lynceus_registry_throttled_total{registry=\"ghcr.test\"} 1",
+        "lynceus_registry_budget_remaining{registry=\"ghcr.test\"} 89",
+        "argocd_image_updater_registry_requests_total{registry=\"ghcr.test\"} 3",
+        "argocd_image_updater_registry_requests_failed_total{registry=\"ghcr.test\"} 1",
+    ] {
+        assert!(text.lines().any(|found| found == line), "{line}\n{text}");
+    }
+    // No window, no figure.
+    metrics.registry_budgets([("ghcr.test".to_owned(), None)].into_iter());
+    assert!(!metrics.text(&Status::default(), "argocd").contains("budget_remaining{"));
+}

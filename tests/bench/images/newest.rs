@@ -24,7 +24,7 @@ pub async fn measure(sizes: &[usize]) {
             async move {
                 let (day, second) = (n / 86_400, n % 86_400);
                 let time = format!("{:02}:{:02}:{:02}", second / 3_600, second / 60 % 60, second % 60);
-                let image = Image::new("one layer", &format!("2026-01-{:02}T{time}Z", 1 + day));
+                let image = Image::new(&format!("layer {n}"), &format!("2026-01-{:02}T{time}Z", 1 + day));
                 registry.push(repository, &tag(n), &image).await;
             }
         })

@@ -75,7 +75,7 @@ async fn lan_05_out_06_half_of_the_receivers_dead_for_an_hour_delay_nobody_and_l
     let mut seen = BTreeSet::new();
     let mut news = 0;
     while hands.at < HOUR {
-        if hands.at % NEWS_EVERY == 0 {
+        if hands.at.is_multiple_of(NEWS_EVERY) {
             stage.status("web", synced("Failed", &format!("r{news}"))).await;
             news += 1;
             // Soon: the clock stands until they have it.

@@ -53,7 +53,8 @@ impl ControlPlane {
     /// One that the caller alone uses, and may restart.
     pub async fn own() -> &'static ControlPlane {
         ControlPlane::get().await;
-        let folder = run_path().join("own");
+        static NUMBER: AtomicU32 = AtomicU32::new(0);
+        let folder = run_path().join(format!("own-{}", NUMBER.fetch_add(1, Ordering::Relaxed)));
         std::fs::create_dir_all(&folder).expect("a folder");
         Box::leak(Box::new(ControlPlane::start(folder).await))
     }

@@ -295,6 +295,13 @@ impl House {
         (1..=starts).map(read).collect()
     }
 
+    /// Those of its arguments that name what it works with, for commands that look at the same.
+    pub fn arguments(&self) -> Vec<String> {
+        let shared = ["--kubeconfig=", "--registries-conf-path=", "--argocd-namespace="];
+        let own = self.arguments.iter().filter(|argument| shared.iter().any(|flag| argument.starts_with(flag)));
+        own.cloned().collect()
+    }
+
     /// The probes' address, for commands that ask a daemon.
     pub fn daemon(&self) -> String {
         format!("http://127.0.0.1:{}", self.running.lock().unwrap().probes)

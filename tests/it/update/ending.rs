@@ -199,6 +199,12 @@ async fn section_23_status_obs_3_obs_4_lines_name_what_was_decided_and_labels_st
     {
         assert!(json.get(key).is_some(), "{key}: {json}");
     }
+    // And explain takes from it what it cannot know itself.
+    let own = ["explain", "web", "-o", "json", "--daemon", &house.daemon()].map(str::to_owned);
+    let explained = house.command(&[&own[..], &house.arguments()].concat()).await;
+    assert_eq!(explained.code, 0, "{explained:?}");
+    let image = &explained.json()["images"][0];
+    assert!(image["nextPoll"].is_string() && image["lastChange"]["branch"] == "main", "{image}");
     assert_eq!(house.command(&["status", "--daemon", "127.0.0.1:1"]).await.code, 1);
     assert_eq!(house.command(&["status", "--daemon", "ftp://h"]).await.code, 64);
 

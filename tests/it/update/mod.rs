@@ -2,14 +2,18 @@
 //! Git servers.
 
 mod bad_input;
+mod cutover;
 mod ending;
+mod examples;
 mod kill;
 mod leader;
 mod methods;
 mod offline;
+mod owners;
 mod parents;
 mod registries;
 mod shared;
+mod sources;
 mod stage;
 mod tenants;
 mod told;

@@ -6,15 +6,15 @@ use super::stage::{Stage, application, repository_secret};
 use crate::support::house::{House, Ran};
 
 /// What a folder of manifests and one of Secrets are given to a command by.
-struct Offline {
-    house: House,
+pub(super) struct Offline {
+    pub(super) house: House,
     place: String,
     registries: String,
 }
 
 impl Offline {
     /// Applications in a folder, and this repository's Secret.
-    fn new(stage: &Stage, apps: &[Value]) -> Offline {
+    pub(super) fn new(stage: &Stage, apps: &[Value]) -> Offline {
         let house = stage.house();
         for app in apps {
             let name = app["metadata"]["name"].as_str().expect("a name");
@@ -24,14 +24,15 @@ impl Offline {
         Offline::at(stage, house, place)
     }
 
-    fn at(stage: &Stage, house: House, place: String) -> Offline {
+    /// Applications in this place.
+    pub(super) fn at(stage: &Stage, house: House, place: String) -> Offline {
         let secret = repository_secret("repository", &stage.url(), &[("username", "robot"), ("password", "secret")]);
         house.file("secrets/repository.yaml", &secret.to_string());
         let registries = house.folder().join("registries.conf").display().to_string();
         Offline { house, place, registries }
     }
 
-    async fn command(&self, name: &str, arguments: &[&str]) -> Ran {
+    pub(super) async fn command(&self, name: &str, arguments: &[&str]) -> Ran {
         let secrets = self.house.folder().join("secrets").display().to_string();
         let mut all = vec![name, "--applications", &self.place, "--secrets", &secrets];
         all.extend(["--registries-conf-path", &self.registries]);
@@ -40,7 +41,7 @@ impl Offline {
     }
 
     /// `run --once` with the installation's state folder.
-    async fn once(&self) -> Ran {
+    pub(super) async fn once(&self) -> Ran {
         let state = self.house.state().display().to_string();
         self.command("run", &["--once", "--state-dir", &state]).await
     }
@@ -272,7 +273,7 @@ async fn section_23_check_connect_tries_registries_and_remotes_and_pushes_nothin
     assert!(!well.out.contains("robot") && !well.out.contains(":secret"), "{}", well.out);
     let asked = stage.git.requests();
     assert!(asked.iter().any(|r| r.contains("service=git-receive-pack")), "{asked:?}");
-    assert!(!asked.iter().any(|r| r.contains("POST")), "nothing was pushed: {asked:?}");
+    assert!(!asked.iter().any(|r| r.contains("POST") && r.contains("receive-pack")), "nothing was pushed: {asked:?}");
 
     // Reading is allowed, pushing is not.
     stage.repository.git(&["config", "http.receivepack", "false"]);
@@ -292,4 +293,29 @@ async fn section_23_check_connect_tries_registries_and_remotes_and_pushes_nothin
         assert_eq!(verdict(&none, begin, end).0, "fails", "{begin}{end}: {none:?}");
     }
     assert!(!none.out.contains("wrong"), "{}", none.out);
+}
+
+/// What is different from 0.x, and how to have it back: pre-releases, the namespaces watched, Argo CD's API.
+#[tokio::test(flavor = "multi_thread")]
+async fn compat_q35_semver_without_constraint_watch_scope_and_argocds_api() {
+    let stage = Stage::new().await;
+    stage.push("web", &["1.0.0", "1.1.0", "2.0.0-rc.1"]).await;
+    let (house, image) = (stage.house(), stage.image("web"));
+    let registries = house.folder().join("registries.conf").display().to_string();
+    for (constraint, tag) in [(None, "1.1.0"), (Some("--semver-constraint=*-0"), "2.0.0-rc.1")] {
+        let words = ["test", &image, "--registries-conf-path", &registries, "-o", "json"];
+        let ran = house.command(&words.into_iter().chain(constraint).collect::<Vec<_>>()).await;
+        assert_eq!((ran.code, &ran.json()["tag"]), (0, &json!(tag)), "{constraint:?} {ran:?}");
+    }
+    let run = ["run", "--loglevel=debug", "--logformat=text", "--state-dir=:memory:", "--kubeconfig=/nowhere/config"];
+    for (flag, status, part) in [
+        ("--images=on", 1, "--watch-namespaces= "),
+        ("--watch-namespaces=*", 1, "--watch-namespaces=* "),
+        ("--applications-api=kubernetes", 1, "--watch-namespaces= "),
+        ("--applications-api=argocd", 64, "applications.argoproj.io"),
+    ] {
+        let ran = house.command(&run.into_iter().chain([flag]).collect::<Vec<_>>()).await;
+        assert_eq!(ran.code, status, "{flag} {ran:?}");
+        assert!(ran.err.contains(part), "{flag}: {}", ran.err);
+    }
 }

@@ -84,8 +84,10 @@ async fn arg_8_what_a_parent_puts_back_is_held_over_restarts_until_something_is_
     // A newer candidate ends the hold; so does a change of the parent.
     stage.tag("web", "1.0.2").await;
     becomes(&ns, &house, "1.0.2").await;
+    house.until("the hold is over", |s| s["images"]["byState"]["up-to-date"] == 1).await;
     put_back(&ns, "1.0.0").await;
     house.until("the newer one is held", held).await;
+    assert_eq!(house.events("held").await.len(), 2);
     let mended = json!({ "spec": { "syncPolicy": { "automated": { "selfHeal": false } } } });
     ns.patch(ARGO, "Application", "apps", &mended).await;
     becomes(&ns, &house, "1.0.2").await;

@@ -76,6 +76,13 @@ impl Stage {
         house.with([format!("--registries-conf-path={}", registries.display()), "--notifications=off".to_owned()])
     }
 
+    /// The same under the name by which an old Deployment starts its program.
+    pub fn house_called(&self, name: &str) -> House {
+        let house = House::new().trusting(&self.git.ca()).called(name);
+        let registries = house.file("registries.conf", &self.registries());
+        house.with([format!("--registries-conf-path={}", registries.display())])
+    }
+
     /// A namespace with everything `deploy/kubernetes/base` holds and this repository's Secret, and a daemon that runs
     /// there as the shipped ServiceAccount.
     pub async fn installed(&self, name: &str, interval: &str) -> (Ns, House) {

@@ -275,11 +275,13 @@ async fn compat_q6_an_unset_limit_adapts_and_minus_one_is_upstreams_none() {
 }
 
 #[tokio::test]
-async fn registry_metrics_move_reg_11() {
-    let metrics = Arc::new(crate::daemon::metrics::Metrics::default());
-    let told = metrics.clone();
-    let options = Options { observe: Some(Arc::new(move |request| told.registry_request(request))), ..impatient() };
-    let stage = Stage::with("", options).await;
+async fn reg_11_every_request_is_observed_and_the_budget_known() {
+    let seen: Arc<Mutex<Vec<(String, bool, bool)>>> = Arc::default();
+    let told = seen.clone();
+    let observe = move |request: &Observed<'_>| {
+        told.lock().unwrap().push((request.registry.to_owned(), request.answered, request.throttled));
+    };
+    let stage = Stage::with("", Options { observe: Some(Arc::new(observe)), ..impatient() }).await;
     stage.registry.behave(|habits| habits.budget = Some((100, 90)));
     stage.registry.push("team/app", "a", "2026-01-01T00:00:00Z", &["linux/amd64"]);
     stage.describe(&["a"], Detail::Created, &["linux/amd64"]).await.expect("a candidate");
@@ -287,20 +289,11 @@ async fn registry_metrics_move_reg_11() {
     stage.tags("team/app").await.expect("the second try");
     stage.registry.script(On::Tags, Fault::throttle("30"));
     stage.tags("team/app").await.expect_err("throttled");
-    let endpoints = stage.registries.endpoints();
-    metrics.registry_budgets(endpoints.iter().map(|endpoint| (endpoint.host(), endpoint.budget_remaining())));
-    let text = metrics.text(&crate::daemon::Status::default(), "argocd");
+    let seen = seen.lock().unwrap().clone();
     let host = stage.registry.host();
-    for line in [
-        format!("lynceus_registry_request_seconds_count{{registry=\"{host}\"}} 5"),
-        format!("lynceus_registry_throttled_total{{registry=\"{host}\"}} 1"),
-        format!("lynceus_registry_budget_remaining{{registry=\"{host}\"}} 89"),
-        format!("argocd_image_updater_registry_requests_total{{registry=\"{host}\"}} 5"),
-        format!("argocd_image_updater_registry_requests_failed_total{{registry=\"{host}\"}} 1"),
-    ] {
-        assert!(text.lines().any(|found| found == line), "{line}\n{text}");
-    }
-    // No window, no figure.
-    metrics.registry_budgets([(host, None)].into_iter());
-    assert!(!metrics.text(&crate::daemon::Status::default(), "argocd").contains("budget_remaining{"));
+    assert!(seen.iter().all(|(registry, ..)| *registry == host), "{seen:?}");
+    let outcomes: Vec<(bool, bool)> = seen.iter().map(|(_, answered, throttled)| (*answered, *throttled)).collect();
+    // Manifest, configuration, the failure, its second try, the one that was throttled.
+    assert_eq!(outcomes, [(true, false), (true, false), (false, false), (true, false), (true, true)]);
+    assert_eq!(stage.endpoint().budget_remaining(), Some(89));
 }

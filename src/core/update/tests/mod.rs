@@ -7,6 +7,7 @@ use crate::core::writeback::{Desired, Names};
 
 mod commits;
 mod decisions;
+mod ownership;
 mod surveys;
 
 fn tracked(strategy: Strategy, item: &str) -> TrackedImage {
