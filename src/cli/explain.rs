@@ -9,10 +9,8 @@ use serde_json::{Value as Json, json};
 use super::world::WorldArgs;
 use super::{Output, Paint, fail};
 use super::{plan, status};
-use crate::core::application::Application;
 use crate::core::application::source::normalise_repo_url;
 use crate::core::image::Verdict;
-use crate::core::update::ownership::Standing;
 use crate::core::update::survey::ImageReport;
 use crate::daemon::round::Looked;
 use crate::daemon::status::problem_json;
@@ -82,11 +80,14 @@ pub fn run(args: ExplainArgs) -> u8 {
     if let Some(alias) = args.alias.as_ref().filter(|_| images.is_empty()) {
         return fail(4, format!("{} has no image with the alias {alias}", args.app));
     }
-    let owner = owner(&look.world, &looked.app);
+    let owner = look.world.owner_of(&looked.app);
     if args.output == Output::Json {
         let json = json!({
             "application": looked.app.key.to_string(),
-            "images": images.iter().map(|image| with_daemon(image_json(image, looked, &owner), image, looked, told.as_ref())).collect::<Vec<_>>(),
+            "images": images
+                .iter()
+                .map(|image| with_daemon(image_json(image, &look.world, looked, &owner), image, looked, told.as_ref()))
+                .collect::<Vec<_>>(),
             "problems": look.problems.iter().map(problem_json).collect::<Vec<_>>(),
         });
         println!("{}", serde_json::to_string_pretty(&json).unwrap_or_default());
@@ -95,7 +96,7 @@ pub fn run(args: ExplainArgs) -> u8 {
         println!("{}", paint.bold(&looked.app.key.to_string()));
         println!("  owner      {owner}");
         for image in images {
-            text(image, args.all, paint);
+            text(image, &look.world, args.all, paint);
             if let Some(status) = &told {
                 daemon_text(image, looked, status, paint);
             }
@@ -105,14 +106,6 @@ pub fn run(args: ExplainArgs) -> u8 {
         }
     }
     0
-}
-
-/// Who says that the Application's annotations count: the object that selects it, else they themselves (OWN-3).
-fn owner(world: &World, app: &Application) -> String {
-    match world.standing(app) {
-        Some(Standing::Selected(owners)) => owners.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "),
-        _ => "annotations".to_owned(),
-    }
 }
 
 /// What the daemon says of an image's remote: when it is looked at next, and the last push to its branch.
@@ -152,7 +145,12 @@ fn verdicts(image: &ImageReport) -> &[Verdict] {
     image.choice.as_ref().map(|choice| choice.verdicts.as_slice()).unwrap_or_default()
 }
 
-fn image_json(image: &ImageReport, looked: &Looked, owner: &str) -> Json {
+/// The endpoint that is asked about an image.
+fn endpoint(image: &ImageReport, world: &World) -> String {
+    world.registries.endpoint_of(&image.image.image).entry.api_url.clone()
+}
+
+fn image_json(image: &ImageReport, world: &World, looked: &Looked, owner: &str) -> Json {
     let desired = image.desired.as_ref().map(|desired| {
         let value = match (&desired.tag, &desired.digest) {
             (Some(tag), Some(digest)) => format!("{tag}@{digest}"),
@@ -180,6 +178,7 @@ fn image_json(image: &ImageReport, looked: &Looked, owner: &str) -> Json {
         "live": image.live.iter().map(|live| live.full_reference()).collect::<Vec<_>>(),
         "route": route,
         "candidate": image.choice.as_ref().and_then(|c| c.chosen.as_ref()).map(|c| c.tag.clone()),
+        "endpoint": endpoint(image, world),
         "credential": image.image.pull_secret,
         "reasons": image.decision.as_ref().map(|d| d.reasons.clone()).unwrap_or_default(),
         "trouble": image.trouble.as_ref().map(|t| json!({"kind": t.kind, "text": t.text})),
@@ -190,13 +189,14 @@ fn image_json(image: &ImageReport, looked: &Looked, owner: &str) -> Json {
     })
 }
 
-fn text(image: &ImageReport, all: bool, paint: Paint) {
+fn text(image: &ImageReport, world: &World, all: bool, paint: Paint) {
     let alias = image.image.alias();
     let label = if alias.is_empty() { String::new() } else { format!("{alias} = ") };
     println!("\n{}", paint.cyan(&format!("{label}{}", image.image.image.full_reference())));
     let effect = if image.ineffective.is_some() { ", not effective" } else { "" };
     println!("  state      {}", paint.bold(&format!("{}{effect}", image.state.word())));
     println!("  strategy   {}", image.image.selection.strategy.word());
+    println!("  endpoint   {}", endpoint(image, world));
     if let Some(form) = &image.image.pull_secret {
         println!("  credential {form}");
     }

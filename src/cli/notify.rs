@@ -9,6 +9,7 @@ use super::kubectl::KubectlArgs;
 use super::{history, lint, template, trigger};
 use crate::core::application::Application;
 use crate::core::notify::variables::Facts;
+use crate::core::problem::Problem;
 use crate::core::value::{Map, MapKind, Value};
 use crate::daemon::notifier;
 use crate::daemon::rules::{self, Compiled, Documents};
@@ -157,8 +158,8 @@ pub fn facts(app: &Application, compiled: &Compiled) -> Facts {
 pub fn image_event(path: &Option<String>) -> Result<Value, Unreadable> {
     let Some(path) = path else { return Ok(Value::Nil) };
     let unreadable = |text: String| Unreadable { status: 2, text: format!("{path}: {text}") };
-    let event: serde_json::Value =
-        serde_saphyr::from_str(&files::text(path)?).map_err(|e| unreadable(e.to_string()))?;
+    let event: serde_json::Value = serde_saphyr::from_str(&files::text(path)?)
+        .map_err(|e| unreadable(Problem::yaml("YamlInvalid", &e).to_string()))?;
     match event["event"].as_str() {
         Some(word) if crate::core::event::Kind::from_word(word).is_some() => Ok(Value::from_json(&event)),
         Some(word) => Err(unreadable(format!("there is no event `{word}`"))),

@@ -51,14 +51,8 @@ pub fn all(text: &str) -> Result<Vec<Json>, Problem> {
         legacy_octal_numbers: true,
         with_snippet: false,
     };
-    let documents: Vec<Json> = serde_saphyr::from_multiple_with_options(text, options).map_err(|error| {
-        let text = error.to_string();
-        let problem = Problem::error("YamlInvalid", text.lines().next().unwrap_or_default().to_owned());
-        match error.location() {
-            Some(location) => problem.at(location.line() as u32, location.column() as u32),
-            None => problem,
-        }
-    })?;
+    let documents: Vec<Json> = serde_saphyr::from_multiple_with_options(text, options)
+        .map_err(|error| Problem::yaml("YamlInvalid", &error))?;
     let mut found = Vec::new();
     for document in documents {
         let list = document["kind"].as_str().is_some_and(|kind| kind.ends_with("List"));

@@ -58,6 +58,15 @@ impl Kind {
         }
     }
 
+    /// How bad it is: `info`, `warning` or `error`.
+    pub fn severity(self) -> &'static str {
+        match self {
+            Kind::Found | Kind::Committed | Kind::Synced | Kind::Healthy | Kind::Recovered => "info",
+            Kind::Held => "warning",
+            Kind::Refused | Kind::Failed | Kind::Degraded => "error",
+        }
+    }
+
     /// The kind of a word.
     pub fn from_word(word: &str) -> Option<Kind> {
         Kind::ALL.into_iter().find(|kind| kind.word() == word)
@@ -107,6 +116,8 @@ pub struct Event {
     pub first_seen: Option<Timestamp>,
     /// The revision that Argo CD synced, on `synced` and what follows.
     pub revision: String,
+    /// What governs the Application (EVT-1): `ImageUpdater namespace/name`, or `annotations` alone.
+    pub owner: String,
     /// All changes of the Application's commit, this one among them; empty where there is no commit.
     pub beside: Vec<Moved>,
 }

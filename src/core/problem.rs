@@ -57,6 +57,21 @@ impl Problem {
         Self::new(code, Severity::Error, text)
     }
 
+    /// Why a text is not readable as YAML, and where.
+    pub fn yaml(code: &'static str, error: &serde_saphyr::Error) -> Self {
+        let text = error.render_with_formatter(&serde_saphyr::UserMessageFormatter);
+        let first = text.lines().next().unwrap_or_default();
+        // The position is given by itself.
+        let words = first.rsplit_once(" at line ").map_or(first, |(words, _)| words);
+        let words = words.strip_prefix("error: ").unwrap_or(words);
+        let words = words.split_once(": ").filter(|(place, _)| place.starts_with("line ")).map_or(words, |(_, w)| w);
+        let problem = Problem::error(code, format!("not readable as YAML: {words}"));
+        match error.location() {
+            Some(location) => problem.at(location.line() as u32, location.column() as u32),
+            None => problem,
+        }
+    }
+
     /// A warning, likewise.
     pub fn warning(code: &'static str, text: impl Into<String>) -> Self {
         Self::new(code, Severity::Warning, text)
@@ -103,6 +118,12 @@ impl Problem {
     /// Says what would help.
     pub fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = hint.into();
+        self
+    }
+
+    /// Says one more thing that would help.
+    pub fn and_hint(mut self, hint: &str) -> Self {
+        self.hint = if self.hint.is_empty() { hint.to_owned() } else { format!("{}; {hint}", self.hint) };
         self
     }
 

@@ -54,11 +54,14 @@ pub(super) async fn found(world: &World, round: &mut Round) {
             if let Some(change) = decision.change.as_ref().filter(|_| decision.state == State::UpdateDue) {
                 let mut event = report::change(&looked.app, change, Kind::Found, "", at);
                 event.message = decision.reasons.join("; ");
+                event.owner = world.owner_of(&looked.app);
                 events.push(event);
             }
             if let Some(held) = &decision.held {
                 let change = held_change(image, &held.candidate, &decision.old);
-                events.push(report::refused(&looked.app, &change, Kind::Held, held.reason.word(), &held.text, at));
+                let (reason, text) = (held.reason.word(), &held.text);
+                let event = report::refused(&looked.app, &change, Kind::Held, reason, text, at);
+                events.push(Event { owner: world.owner_of(&looked.app), ..event });
             }
         }
     }
@@ -207,6 +210,7 @@ fn by_subject(world: &World, pending: Vec<Pending>, at: Timestamp) -> BTreeMap<S
         let (kind, text) = (first.trouble.kind, &first.trouble.text);
         let mut event = report::refused(&first.app, &first.change, first.kind, kind, text, at);
         event.id = Event::id_of(&event.app_uid, &subject, first.kind, &event.old, &event.new, &at.to_string());
+        event.owner = world.owner_of(&first.app);
         event.count = items.len() as u32;
         if items.len() > 1 {
             let names: BTreeSet<String> = items.iter().map(|item| item.app.key.to_string()).collect();

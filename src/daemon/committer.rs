@@ -423,8 +423,11 @@ impl Push<'_> {
             };
             let credited = attempt.shared.iter().filter(|(_, earlier)| earlier == index).map(|(unit, _)| unit);
             for unit in std::iter::once(index).chain(credited).map(|index| &self.plan.units[*index]) {
-                let each = unit.changes.iter();
-                events.extend(each.map(|c| report::committed(&unit.app, c, &unit.changes, place.clone(), at)));
+                let owner = self.world.owner_of(&unit.app);
+                events.extend(unit.changes.iter().map(|change| Event {
+                    owner: owner.clone(),
+                    ..report::committed(&unit.app, change, &unit.changes, place.clone(), at)
+                }));
             }
         }
         PushRow {

@@ -1,7 +1,7 @@
 //! Follows committed changes until they are healthy or degraded (image-updates.md §22 `synced`, `healthy`,
 //! `degraded`). What is open is found in the journal again after a restart.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use jiff::Timestamp;
 use serde_json::{Value as Json, json};
@@ -9,24 +9,31 @@ use serde_json::{Value as Json, json};
 use super::aftermath::Books;
 use super::credentials;
 use super::world::World;
+use crate::adapters::git::CommitId;
 use crate::config::annotations;
 use crate::core::application::{AppKey, Application};
-use crate::core::event::{Event, Kind};
+use crate::core::event::{Event, Kind, Place};
 use crate::core::update::follow::{self, Holds, Open};
 
 /// Events looked through at start.
 const LOOK_BACK: usize = 10_000;
 
+/// Revisions of which it is remembered what they hold.
+const REMEMBERED: usize = 64;
+
 /// Changes being followed.
 pub struct Follower {
     world: World,
     open: HashMap<AppKey, Vec<Open>>,
+    /// What is known of revisions, by remote and id: which commits they hold, and which they do not. All that are open
+    /// are asked about together; one revision is synced by many Applications.
+    held: HashMap<(String, CommitId), HashMap<CommitId, bool>>,
 }
 
 impl Follower {
     /// Follows nothing yet.
     pub fn new(world: World) -> Follower {
-        Follower { world, open: HashMap::new() }
+        Follower { world, open: HashMap::new(), held: HashMap::new() }
     }
 
     /// Takes up what the journal says is open.
@@ -109,7 +116,7 @@ impl Follower {
     }
 
     /// Whether one of these revisions holds the commit: only Git knows.
-    async fn contains(&self, app: &Application, change: &Open, revisions: Vec<String>) -> bool {
+    async fn contains(&mut self, app: &Application, change: &Open, revisions: Vec<String>) -> bool {
         let Some(place) = &change.committed.place else { return false };
         if revisions.is_empty() || place.commit.is_empty() {
             return false;
@@ -121,12 +128,34 @@ impl Follower {
         };
         for revision in revisions {
             let Ok(id) = revision.parse() else { continue };
+            let known = (remote.identity().to_owned(), id);
+            if let Some(held) = self.held.get(&known).and_then(|held| held.get(&commit)) {
+                if *held {
+                    return true;
+                }
+                continue;
+            }
             let Ok(tip) = self.world.git.tip(&remote, &place.branch, id).await else { continue };
-            if self.world.git.descends(&tip, commit).await.unwrap_or(false) {
+            let mut asked = self.open_commits(place);
+            asked.insert(commit);
+            let Ok(behind) = self.world.git.behind(&tip, asked.clone()).await else { continue };
+            if self.held.len() >= REMEMBERED {
+                self.held.clear();
+            }
+            let held = self.held.entry(known).or_default();
+            held.extend(asked.into_iter().map(|commit| (commit, behind.contains(&commit))));
+            if behind.contains(&commit) {
                 return true;
             }
         }
         false
+    }
+
+    /// The commits of all open changes at the same branch.
+    fn open_commits(&self, place: &Place) -> BTreeSet<CommitId> {
+        let places = self.open.values().flatten().filter_map(|open| open.committed.place.as_ref());
+        let here = places.filter(|p| (&p.repository, &p.branch) == (&place.repository, &place.branch));
+        here.filter_map(|place| place.commit.parse().ok()).collect()
     }
 }
 
@@ -172,6 +201,7 @@ pub fn decode(text: &str) -> Option<Event> {
         strategy: String::new(),
         first_seen: None,
         revision: String::new(),
+        owner: String::new(),
         beside: Vec::new(),
     })
 }

@@ -187,6 +187,7 @@ mod tests {
             strategy: String::new(),
             first_seen: None,
             revision: String::new(),
+            owner: String::new(),
             beside: Vec::new(),
         }
     }

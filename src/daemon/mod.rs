@@ -161,6 +161,7 @@ pub async fn start(
         let updater = updater::Updater::new(world.clone(), applications.clone());
         tasks.spawn("update", updater.run(seen, command_receiver, stop.clone()));
         tasks.spawn("registries", registries::follow(world.clone(), commands, stop.clone()));
+        tasks.spawn("commit template", registries::follow_template(world.clone(), stop.clone()));
         if world.cluster.is_some() && !world.offline() {
             let (world, stop) = (world.clone(), stop.clone());
             tasks.spawn("image updaters", async move { world.follow_owners(false, stop).await });

@@ -55,6 +55,14 @@ impl World {
         admitted.then(|| self.ownership().standing(app, self.native()))
     }
 
+    /// Who says that an Application's annotations count: the objects that select it, else they themselves (OWN-3).
+    pub fn owner_of(&self, app: &Application) -> String {
+        match self.standing(app) {
+            Some(Standing::Selected(owners)) => owners.iter().map(OwnerKey::to_string).collect::<Vec<_>>().join(", "),
+            _ => "annotations".to_owned(),
+        }
+    }
+
     /// Whether the image half may manage an Application by its annotations (TEN-1, OWN-1 to OWN-3).
     pub fn governs(&self, app: &Application) -> bool {
         self.standing(app).is_some_and(|standing| standing.governed())

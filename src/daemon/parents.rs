@@ -8,13 +8,14 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 use serde_json::{Value as Json, json};
 
+use super::round::{Governed, Input};
 use super::world::World;
 use crate::core::application::{AppKey, Application};
 use crate::core::event::Kind;
+use crate::core::update::Method;
 use crate::core::update::decision::{Reverted, State};
 use crate::core::update::parent::{self, INSTANCE_LABEL, Named, Parent};
 use crate::core::update::survey::{ImageReport, Survey};
-use crate::core::update::{AppSettings, Method};
 
 /// Keys of values that were put back, in the store.
 const PUT_BACK: &str = "images/reverted/";
@@ -30,7 +31,7 @@ const LABEL_AGE: Duration = Duration::from_secs(600);
 const LOOK_BACK: usize = 200;
 
 /// Who manages each of these Applications, as far as it matters: none for those written to Git.
-pub(super) async fn find(world: &World, governed: &[(Arc<Application>, AppSettings)]) -> Vec<Option<Parent>> {
+pub(super) async fn find(world: &World, governed: &[Governed]) -> Vec<Option<Parent>> {
     let mut known: BTreeMap<AppKey, Option<Parent>> = BTreeMap::new();
     let mut label = None;
     let mut found = Vec::new();
@@ -122,24 +123,20 @@ pub(super) struct Holds {
     pub(super) released: BTreeMap<usize, Timestamp>,
 }
 
-/// What the parents of these Applications put back and nothing has changed since, by the position of the image. What
-/// has changed ends a hold.
-pub(super) async fn put_back(
-    world: &World,
-    governed: &[(Arc<Application>, AppSettings)],
-    parents: &[Option<Parent>],
-) -> Vec<Holds> {
-    let mut holds: Vec<Holds> = vec![Holds::default(); governed.len()];
-    let Some(store) = world.store.as_ref().filter(|_| parents.iter().any(Option::is_some)) else { return holds };
+/// Gives each Application what its parent put back and nothing has changed since. What has changed ends a hold.
+pub(super) async fn put_back(world: &World, inputs: &mut [Input]) {
+    let Some(store) = world.store.as_ref().filter(|_| inputs.iter().any(|input| input.parent.is_some())) else {
+        return;
+    };
     let texts = match store.texts(PUT_BACK).await {
         Ok(texts) => texts,
         Err(error) => {
             tracing::warn!("values that were put back are not known: {error}");
-            return holds;
+            return;
         }
     };
     let now = Timestamp::now();
-    for (((app, settings), parent), holds) in governed.iter().zip(parents).zip(&mut holds) {
+    for Input { app, settings, parent, holds, .. } in inputs {
         let Some(parent) = parent else { continue };
         let print = parent::fingerprint(app, parent);
         for (index, image) in settings.images.iter().enumerate() {
@@ -162,7 +159,6 @@ pub(super) async fn put_back(
             }
         }
     }
-    holds
 }
 
 /// Which due changes of a survey the parent has just put back: they were written within the last two intervals, and

@@ -65,7 +65,7 @@ async fn once(world: &World, looked: &Looked) -> Result<Vec<Event>, Failure> {
     let mut version = looked.app.resource_version.clone();
     for parameters in &looked.survey.parameters {
         world.gate.check().map_err(|why| trouble(leader::CLOSED, why.to_owned()))?;
-        let row = row(looked, parameters, &version);
+        let row = row(world, looked, parameters, &version);
         store.open_push(row.clone()).await.map_err(|e| trouble("internal", e.to_string()))?;
         let steps = parameters.patch.operations.as_array().cloned().unwrap_or_default();
         match cluster.patch_application(&looked.app.key, &version, Edit::Steps(&steps)).await {
@@ -100,7 +100,8 @@ async fn decide_again(world: &World, looked: &Looked) -> Result<Option<Looked>, 
     Ok(round.looked.into_iter().next().filter(due))
 }
 
-fn row(looked: &Looked, parameters: &Parameters, version: &str) -> PushRow {
+fn row(world: &World, looked: &Looked, parameters: &Parameters, version: &str) -> PushRow {
+    let owner = world.owner_of(&looked.app);
     let at = Timestamp::now();
     let diff: String = similar::TextDiff::from_lines(&lines(&parameters.patch.before), &lines(&parameters.patch.after))
         .unified_diff()
@@ -115,6 +116,7 @@ fn row(looked: &Looked, parameters: &Parameters, version: &str) -> PushRow {
             // A value that is written once more, after somebody took it back, is a change of its own.
             let patched = format!("{version}#{}", event.alias);
             event.id = Event::id_of(&event.app_uid, &event.image, event.kind, &event.old, &event.new, &patched);
+            event.owner.clone_from(&owner);
             event
         })
         .collect();

@@ -84,6 +84,18 @@ pub enum Extent {
 /// Answers all questions, one look per (endpoint, repository, credential). Answers come in the questions' order. What
 /// was learnt is on the disk when this returns, where there is one.
 pub async fn ask(world: &World, turn: &Turn, asks: &[Ask]) -> Vec<Answer> {
+    let mut answers: Vec<Option<Answer>> = vec![None; asks.len()];
+    ask_each(world, turn, asks, |index, answer| answers[index] = Some(answer)).await;
+    answers.into_iter().map(|answer| answer.unwrap_or_else(|| Err(lost()))).collect()
+}
+
+/// A question that got no answer.
+pub fn lost() -> Trouble {
+    Trouble { kind: "internal", text: "the question got lost".to_owned() }
+}
+
+/// The same; every answer is given when it is there, with the position of its question.
+pub async fn ask_each(world: &World, turn: &Turn, asks: &[Ask], mut answered: impl FnMut(usize, Answer)) {
     let mut looks: BTreeMap<Key, Look> = BTreeMap::new();
     for (index, ask) in asks.iter().enumerate() {
         note_choice(world, &ask.image);
@@ -98,8 +110,7 @@ pub async fn ask(world: &World, turn: &Turn, asks: &[Ask]) -> Vec<Answer> {
         look.shared |= turn.shared.contains(&ask.image.canonical());
         look.asks.push(index);
     }
-    let mut answers: Vec<Option<Answer>> = vec![None; asks.len()];
-    let answered = futures::stream::iter(looks.into_values())
+    let mut looking = futures::stream::iter(looks.into_values())
         .map(|look| {
             async move {
                 let mut answers = one(world, turn, &look, asks).await;
@@ -115,19 +126,13 @@ pub async fn ask(world: &World, turn: &Turn, asks: &[Ask]) -> Vec<Answer> {
             }
             .boxed()
         })
-        .buffer_unordered(AT_ONCE)
-        .collect::<Vec<_>>()
-        .await;
-    for (indexes, given) in answered {
-        for (index, answer) in indexes.into_iter().zip(given) {
-            answers[index] = Some(answer);
-        }
+        .buffer_unordered(AT_ONCE);
+    while let Some((indexes, given)) = looking.next().await {
+        indexes.into_iter().zip(given).for_each(|(index, answer)| answered(index, answer));
     }
     if let Some(store) = &world.store {
         world.polls.keep(store, world.registries.metadata()).await;
     }
-    let missing = || Err(Trouble { kind: "internal", text: "the question got lost".to_owned() });
-    answers.into_iter().map(|answer| answer.unwrap_or_else(missing)).collect()
 }
 
 fn key_of(world: &World, image: &ImageRef, credential: Option<&Credential>) -> (Key, Arc<Endpoint>) {

@@ -1,5 +1,5 @@
-//! registries.conf while the daemon runs: taken over when it changes, kept as it was when a new version is unusable, its
-//! problems shown (image-updates.md REG-3).
+//! registries.conf and the commit template while the daemon runs: taken over when they change, kept as they were when a
+//! new version is unusable, their problems shown (image-updates.md REG-3, CMT-2).
 
 use std::time::Duration;
 
@@ -38,6 +38,26 @@ pub fn load(settings: &Settings) -> Result<Registries, Problem> {
     Ok(read)
 }
 
+/// Follows the commit template's file until the token is cancelled. The next commit is worded by what it says then.
+pub async fn follow_template(world: World, stop: CancellationToken) {
+    loop {
+        let problems = match world.load_template() {
+            Ok(changed) => {
+                if changed {
+                    tracing::info!("commit template applied");
+                }
+                Vec::new()
+            }
+            Err(problem) => vec![problem.and_hint("the last good version stays in use")],
+        };
+        world.board.problems("commit template", problems);
+        tokio::select! {
+            _ = stop.cancelled() => return,
+            _ = tokio::time::sleep(LOOK_EVERY) => {}
+        }
+    }
+}
+
 /// Follows the file until the token is cancelled. After a change everything is looked at again.
 pub async fn follow(world: World, commands: mpsc::UnboundedSender<Command>, stop: CancellationToken) {
     loop {
@@ -51,10 +71,7 @@ pub async fn follow(world: World, commands: mpsc::UnboundedSender<Command>, stop
                 // Nobody listens where the image half is off.
                 let _ = commands.send(Command::RefreshAll);
             }
-            Err(problem) => {
-                let more = if problem.hint.is_empty() { String::new() } else { format!("{}; ", problem.hint) };
-                problems.push(problem.hint(format!("{more}the last good version stays in use")));
-            }
+            Err(problem) => problems.push(problem.and_hint("the last good version stays in use")),
         }
         problems.extend(world.registries.conf().problems.iter().cloned());
         let endpoints = world.registries.endpoints();

@@ -1,34 +1,33 @@
 //! One round: walk A's first half as one plain function, so that `run`, `--once`, `plan` and `explain` call the same
-//! one. Settings → registries and Git tips, each once → survey → plans (image-updates.md CYC-5).
+//! one. Settings → registries and Git tips, each once → survey → plans (image-updates.md CYC-5). Whoever writes takes it
+//! in parts: what registries answer late keeps nobody waiting for long.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
-use std::time::Instant;
-
-use futures::{FutureExt, StreamExt};
+use std::time::Duration;
 
 use super::credentials;
 use super::labels;
 use super::parents;
-use super::poller::{self, Answer, Ask, Extent, Turn};
+use super::poller::{Answer, Extent, Turn};
 use super::world::World;
 use crate::adapters::git::Remote;
 use crate::config::annotations;
 use crate::core::application::Application;
 use crate::core::application::source::normalise_repo_url;
-use crate::core::image::ImageRef;
 use crate::core::problem::Problem;
+use crate::core::update::AppSettings;
 use crate::core::update::parent::Parent;
 use crate::core::update::plan::{Plan, Unit};
-use crate::core::update::survey::{Inputs, RemoteView, Remotes, SharedTree, Survey, Trouble, Want, survey};
-use crate::core::update::{AppSettings, Method};
+use crate::core::update::survey::{Inputs, Remotes, Survey, Trouble, Want, survey};
 
 mod after;
+mod images;
+mod remotes;
 
 use after::{collide, hold_back};
-
-/// Remotes asked at the same time.
-const AT_ONCE: usize = 8;
+use images::Polls;
+use remotes::{Asked, ByKey, RemoteKey};
 
 /// A survey is completed at most this often; each time something more is at hand.
 const PASSES: usize = 4;
@@ -38,7 +37,7 @@ pub struct Looked {
     /// The Application.
     pub app: Arc<Application>,
     /// What its annotations say.
-    pub settings: AppSettings,
+    pub settings: Arc<AppSettings>,
     /// What was found and decided.
     pub survey: Survey,
 }
@@ -64,8 +63,8 @@ pub struct Round {
     pub problems: BTreeMap<String, Vec<Problem>>,
 }
 
-/// A remote as one credential sees it.
-type RemoteKey = (String, String);
+/// An Application that this half looks at, and what its annotations say.
+pub(super) type Governed = (Arc<Application>, Arc<AppSettings>);
 
 /// Looks at these Applications once, in a round of their own.
 pub async fn look(world: &World, apps: &[Arc<Application>]) -> Round {
@@ -77,41 +76,95 @@ pub async fn explain(world: &World, apps: &[Arc<Application>]) -> Round {
     look_in(world, apps, &Turn { extent: Extent::Everything, ..Turn::default() }).await
 }
 
-/// Looks at these Applications in one of several remotes' rounds.
-pub async fn look_in(world: &World, apps: &[Arc<Application>], turn: &Turn) -> Round {
-    // One Secret is read once a round, however many Applications and images name it.
-    let world = &World { secrets: world.secrets.remembering(), ..world.clone() };
-    let mut round = Round::default();
-    let mut governed = Vec::new();
-    // Whoever asks: only what this half governs is looked at (TEN-1).
-    for app in apps.iter().filter(|app| world.governs(app)) {
-        let (settings, problems) = annotations::settings_with(app, &world.settings.defaults);
-        if !problems.is_empty() {
-            round.problems.insert(app.key.to_string(), problems);
+async fn look_in(world: &World, apps: &[Arc<Application>], turn: &Turn) -> Round {
+    Looking::begin(world, apps, turn).part(None).await.unwrap_or_default()
+}
+
+/// A round in parts.
+pub struct Looking {
+    world: World,
+    governed: Vec<Governed>,
+    /// What is wrong with annotations, by Application, until its part comes.
+    problems: BTreeMap<String, Vec<Problem>>,
+    polls: Polls,
+    begun: bool,
+}
+
+/// What is known of one Application when its images' answers are at hand.
+struct Known {
+    remotes: BTreeMap<String, Result<RemoteKey, Trouble>>,
+    parent: Option<Parent>,
+}
+
+impl Looking {
+    /// Begins to ask for these Applications in one of several remotes' rounds. Dropped, it asks no further.
+    pub fn begin(world: &World, apps: &[Arc<Application>], turn: &Turn) -> Looking {
+        // One Secret is read once a round, however many Applications and images name it.
+        let world = World { secrets: world.secrets.remembering(), ..world.clone() };
+        let (mut governed, mut problems) = (Vec::new(), BTreeMap::new());
+        // Whoever asks: only what this half governs is looked at (TEN-1).
+        for app in apps.iter().filter(|app| world.governs(app)) {
+            let (settings, wrong) = annotations::settings_with(app, &world.settings.defaults);
+            if !wrong.is_empty() {
+                problems.insert(app.key.to_string(), wrong);
+            }
+            governed.extend(settings.map(|settings| (app.clone(), Arc::new(settings))));
         }
-        governed.extend(settings.map(|settings| (app.clone(), settings)));
+        let polls = Polls::start(world.clone(), turn.clone(), governed.clone());
+        Looking { world, governed, problems, polls, begun: false }
     }
-    let (answers, remotes, parents) = tokio::join!(
-        ask_registries(world, turn, &governed),
-        ask_remotes(world, &governed),
-        parents::find(world, &governed)
-    );
-    let holds = parents::put_back(world, &governed, &parents).await;
-    let Asked { by_app, by_key } = remotes;
-    let mut inputs: Vec<Input> = governed
-        .into_iter()
-        .zip(answers)
-        .zip(by_app)
-        .zip(parents.into_iter().zip(holds))
-        .map(|((((app, settings), candidates), remotes), (parent, holds))| Input {
-            app,
-            settings,
-            candidates,
-            remotes,
-            parent,
-            holds,
-        })
-        .collect();
+
+    /// What is decided about all Applications whose registries have answered when the last one has, or when the window
+    /// is over and at least one has; the others come with a later part. `None` after the last part.
+    pub async fn part(&mut self, window: Option<Duration>) -> Option<Round> {
+        let (answered, (mut known, by_key)) = if std::mem::replace(&mut self.begun, true) {
+            let answered = self.polls.take(window).await;
+            if answered.is_empty() {
+                return None;
+            }
+            let which = answered.iter().map(|(index, _)| *index).collect();
+            let seen = see(&self.world, &self.governed, which).await;
+            (answered, seen)
+        } else {
+            let seen = see(&self.world, &self.governed, (0..self.governed.len()).collect());
+            tokio::join!(self.polls.take(window), seen)
+        };
+        // What nothing can be decided about is told with the first part.
+        let mut problems = std::mem::take(&mut self.problems);
+        let mut inputs = Vec::new();
+        for (index, candidates) in answered {
+            let (Some(Known { remotes, parent }), (app, settings)) =
+                (known.remove(&index), self.governed[index].clone())
+            else {
+                continue;
+            };
+            inputs.push(Input { app, settings, candidates, remotes, parent, holds: parents::Holds::default() });
+        }
+        for index in known.into_keys() {
+            let key = self.governed[index].0.key.to_string();
+            self.problems.extend(problems.remove_entry(&key));
+        }
+        parents::put_back(&self.world, &mut inputs).await;
+        Some(decide(&self.world, inputs, by_key, problems).await)
+    }
+}
+
+/// The remotes and parents of these Applications.
+async fn see(world: &World, all: &[Governed], which: Vec<usize>) -> (BTreeMap<usize, Known>, ByKey) {
+    let governed: Vec<Governed> = which.iter().map(|index| all[*index].clone()).collect();
+    let (Asked { by_app, by_key }, parents) =
+        tokio::join!(remotes::ask(world, &governed), parents::find(world, &governed));
+    let each = by_app.into_iter().zip(parents).map(|(remotes, parent)| Known { remotes, parent });
+    (which.into_iter().zip(each).collect(), by_key)
+}
+
+async fn decide(
+    world: &World,
+    mut inputs: Vec<Input>,
+    by_key: ByKey,
+    problems: BTreeMap<String, Vec<Problem>>,
+) -> Round {
+    let mut round = Round { problems, ..Round::default() };
     let mut views = Views { by_key };
     let mut surveys: Vec<Option<Survey>> = inputs.iter().map(|_| None).collect();
     for pass in 0..PASSES {
@@ -159,14 +212,14 @@ pub async fn look_in(world: &World, apps: &[Arc<Application>], turn: &Turn) -> R
 #[derive(Clone)]
 pub(super) struct Input {
     pub(super) app: Arc<Application>,
-    pub(super) settings: AppSettings,
+    pub(super) settings: Arc<AppSettings>,
     pub(super) candidates: Vec<Answer>,
     /// By normalised URL: which remote, or why none.
-    remotes: BTreeMap<String, Result<RemoteKey, Trouble>>,
+    pub(super) remotes: BTreeMap<String, Result<RemoteKey, Trouble>>,
     /// Who manages the Application (ARG-8).
-    parent: Option<Parent>,
+    pub(super) parent: Option<Parent>,
     /// What that parent put back, and what it may have again.
-    holds: parents::Holds,
+    pub(super) holds: parents::Holds,
 }
 
 fn is_open(survey: &Option<Survey>) -> bool {
@@ -217,187 +270,6 @@ fn digest_only(unit: &Unit) -> Option<Problem> {
     Some(
         Problem::error("digest-without-tag", text).hint("give it a tag, or start with --compat-digest-only-tag=latest"),
     )
-}
-
-/// All images of all Applications, asked together.
-async fn ask_registries(world: &World, turn: &Turn, governed: &[(Arc<Application>, AppSettings)]) -> Vec<Vec<Answer>> {
-    let mut asks = Vec::new();
-    let mut asked_for: Vec<(&Application, Option<&str>)> = Vec::new();
-    let mut places: Vec<Vec<Result<usize, Trouble>>> = Vec::new();
-    // One credential serves the round, however many images use it.
-    let mut known = BTreeMap::new();
-    for (app, settings) in governed {
-        let mut own = Vec::new();
-        for tracked in &settings.images {
-            if let Some(problem) = &tracked.unusable {
-                own.push(Err(Trouble { kind: problem.code, text: problem.to_string() }));
-                continue;
-            }
-            let form = tracked.pull_secret.as_deref();
-            let key = (app.key.namespace.clone(), form, tracked.repository());
-            if !known.contains_key(&key) {
-                let found = credentials::for_registry(world, app, &tracked.image, form).await;
-                known.insert(key.clone(), found);
-            }
-            own.push(match &known[&key] {
-                Ok(credential) => {
-                    let in_use = in_use(app, &tracked.image);
-                    let (image, selection) = (tracked.image.clone(), tracked.selection.clone());
-                    asks.push(Ask { image, selection, credential: credential.clone(), in_use });
-                    asked_for.push((app, form));
-                    Ok(asks.len() - 1)
-                }
-                Err(trouble) => Err(trouble.clone()),
-            });
-        }
-        places.push(own);
-    }
-    let mut answers = poller::ask(world, turn, &asks).await;
-    ask_with_new_credentials(world, turn, &asks, &asked_for, &mut answers).await;
-    let take = |place: Result<usize, Trouble>| place.and_then(|index| answers[index].clone());
-    places.into_iter().map(|own| own.into_iter().map(take).collect()).collect()
-}
-
-/// Where access was denied, the credential is read anew; if it has changed meanwhile, the question is asked once more
-/// (REG-13). The same one would be denied again: a token of it was renewed already.
-async fn ask_with_new_credentials(
-    world: &World,
-    turn: &Turn,
-    asks: &[Ask],
-    asked_for: &[(&Application, Option<&str>)],
-    answers: &mut [Answer],
-) {
-    let afresh = World { secrets: world.secrets.afresh().remembering(), ..world.clone() };
-    let (mut again, mut places) = (Vec::new(), Vec::new());
-    for (index, ask) in asks.iter().enumerate() {
-        let denied = answers[index].as_ref().is_err_and(|trouble| trouble.kind == "registry-auth");
-        let Some(used) = ask.credential.as_ref().filter(|_| denied) else { continue };
-        let (app, form) = asked_for[index];
-        let found = credentials::for_registry(&afresh, app, &ask.image, form).await;
-        if let Ok(Some(new)) = found
-            && new != *used
-        {
-            again.push(Ask { credential: Some(new), ..ask.clone() });
-            places.push(index);
-        }
-    }
-    if again.is_empty() {
-        return;
-    }
-    let given = poller::ask(world, turn, &again).await;
-    places.into_iter().zip(given).for_each(|(place, answer)| answers[place] = answer);
-}
-
-fn in_use(app: &Application, image: &ImageRef) -> Option<String> {
-    let live = app.status.images.iter().filter_map(|text| ImageRef::parse_reference(text).ok());
-    live.filter(|live| live.canonical() == image.canonical()).find_map(|live| live.tag)
-}
-
-struct Asked {
-    by_app: Vec<BTreeMap<String, Result<RemoteKey, Trouble>>>,
-    by_key: ByKey,
-}
-
-/// Remotes and what was seen of them; all Applications of a remote share one view.
-type ByKey = BTreeMap<RemoteKey, (Remote, Result<Arc<RemoteView>, Trouble>)>;
-
-/// Every remote that an Application's sources or its `git-repository` name: one ref advertisement each, and the tips of
-/// the branches that are read.
-async fn ask_remotes(world: &World, governed: &[(Arc<Application>, AppSettings)]) -> Asked {
-    let mut by_app = Vec::new();
-    let mut known: HashMap<_, Result<Remote, Trouble>> = HashMap::new();
-    let mut remotes: BTreeMap<RemoteKey, (Remote, BTreeSet<String>)> = BTreeMap::new();
-    for (app, settings) in governed {
-        let mut own = BTreeMap::new();
-        let detect = world.offline() && app.status.source_types.is_empty();
-        if matches!(settings.method, Method::Git(_)) || detect {
-            for (url, revision) in repositories(app, settings) {
-                let identity = normalise_repo_url(&url);
-                if !own.contains_key(&identity) {
-                    // All that a remote depends on. Its credentials are looked for among all Secrets, so not for each
-                    // Application anew.
-                    let of_app = app.sources.iter().any(|source| normalise_repo_url(&source.repo_url) == identity);
-                    let (namespace, project) = (app.key.namespace.clone(), app.project.clone());
-                    let asked = (namespace, project, settings.method.clone(), of_app, url.clone());
-                    if !known.contains_key(&asked) {
-                        let found = credentials::for_git(world, app, settings, &url).await;
-                        known.insert(asked.clone(), found);
-                    }
-                    let key = known[&asked].clone().map(|remote| {
-                        let key = (remote.identity().to_owned(), remote.credentials().name.clone());
-                        remotes.entry(key.clone()).or_insert_with(|| (remote, BTreeSet::new()));
-                        key
-                    });
-                    own.insert(identity.clone(), key);
-                }
-                if let Some(Ok(key)) = own.get(&identity)
-                    && let Some((_, revisions)) = remotes.get_mut(key)
-                {
-                    revisions.insert(revision);
-                }
-            }
-        }
-        by_app.push(own);
-    }
-    let asked = futures::stream::iter(remotes)
-        .map(|(key, (remote, revisions))| {
-            async move {
-                let view = view(world, &remote, &revisions).await;
-                (key, (remote, view.map(Arc::new)))
-            }
-            .boxed()
-        })
-        .buffer_unordered(AT_ONCE)
-        .collect::<Vec<_>>()
-        .await;
-    Asked { by_app, by_key: asked.into_iter().collect() }
-}
-
-/// Repositories and the revisions of them that are read.
-fn repositories(app: &Application, settings: &AppSettings) -> Vec<(String, String)> {
-    let base = settings.git_branch.as_ref().and_then(|setting| setting.base.clone());
-    let sources = app.sources.iter().filter(|source| source.chart.is_none() && !source.repo_url.starts_with("oci://"));
-    let mut found: Vec<(String, String)> =
-        sources.map(|source| (source.repo_url.clone(), source.target_revision.clone())).collect();
-    let revisions: Vec<String> =
-        app.sources.iter().filter(|source| source.chart.is_none()).map(|s| s.target_revision.clone()).collect();
-    if let Some(base) = &base {
-        found.extend(app.sources.iter().filter(|s| s.chart.is_none()).map(|s| (s.repo_url.clone(), base.clone())));
-    }
-    if let Some(repository) = &settings.git_repository {
-        match base {
-            Some(base) => found.push((repository.clone(), base)),
-            None if revisions.is_empty() => found.push((repository.clone(), String::new())),
-            None => found.extend(revisions.into_iter().map(|revision| (repository.clone(), revision))),
-        }
-    }
-    found
-}
-
-async fn view(world: &World, remote: &Remote, revisions: &BTreeSet<String>) -> Result<RemoteView, Trouble> {
-    let trouble = |e: crate::adapters::git::Error| Trouble { kind: e.kind(), text: e.to_string() };
-    let started = Instant::now();
-    let advertised = world.git.advertise(remote).await.map_err(trouble)?;
-    world.metrics.git("advertise", remote.shown(), started.elapsed());
-    let mut view = RemoteView {
-        default: advertised.default.clone(),
-        branches: advertised.branches.keys().cloned().collect(),
-        trees: BTreeMap::new(),
-    };
-    for revision in revisions {
-        // What is no branch is refused where it is needed, with the image it concerns.
-        let Ok(branch) = view.branch_of(revision) else { continue };
-        if view.trees.contains_key(&branch) {
-            continue;
-        }
-        if let Some(id) = advertised.branches.get(&branch) {
-            let started = Instant::now();
-            let tip = world.git.tip(remote, &branch, *id).await.map_err(trouble)?;
-            world.metrics.git("fetch", remote.shown(), started.elapsed());
-            view.trees.insert(branch, Arc::new(tip) as SharedTree);
-        }
-    }
-    Ok(view)
 }
 
 struct Views {
@@ -456,7 +328,7 @@ async fn complete(world: &World, inputs: &mut [Input], views: &mut Views, survey
                 Want::Digest(image, tag) => digest(world, &mut inputs[*index], image, &tag).await,
                 Want::Branch(remote, branch) => {
                     let Some(Ok(key)) = inputs[*index].remotes.get(&remote).cloned() else { continue };
-                    load_branch(world, views, &key, &branch).await;
+                    remotes::load_branch(world, &mut views.by_key, &key, &branch).await;
                 }
             }
         }
@@ -482,33 +354,5 @@ async fn digest(world: &World, input: &mut Input, image: usize, tag: &str) {
             candidates.filter(|c| c.tag == tag).for_each(|c| c.digest = Some(digest.clone()));
         }
         Err(trouble) => input.candidates[image] = Err(trouble),
-    }
-}
-
-async fn load_branch(world: &World, views: &mut Views, key: &RemoteKey, branch: &str) {
-    let Some((remote, Ok(view))) = views.by_key.get_mut(key) else { return };
-    if view.trees.contains_key(branch) {
-        return;
-    }
-    let (remote, view) = (remote.clone(), Arc::make_mut(view));
-    let loaded = async {
-        let advertised = world.git.advertise(&remote).await?;
-        match advertised.branches.get(branch) {
-            Some(id) => world.git.tip(&remote, branch, *id).await.map(Some),
-            None => Ok(None),
-        }
-    };
-    match loaded.await {
-        Ok(Some(tip)) => {
-            view.trees.insert(branch.to_owned(), Arc::new(tip));
-        }
-        // Gone meanwhile: it will be created from the base.
-        Ok(None) => {
-            view.branches.remove(branch);
-        }
-        Err(error) => {
-            let trouble = Trouble { kind: error.kind(), text: error.to_string() };
-            views.by_key.insert(key.clone(), (remote, Err(trouble)));
-        }
     }
 }

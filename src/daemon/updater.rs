@@ -17,7 +17,7 @@ use super::follower::Follower;
 use super::leader::Role;
 use super::ownership::Standings;
 use super::poller::{Extent, Turn};
-use super::round;
+use super::round::Looking;
 use super::sharing::Sharing;
 use super::status::NextRound;
 use super::watcher::{Applications, Seen};
@@ -392,10 +392,12 @@ impl Updater {
         };
         let (world, books) = (self.world.clone(), self.books.clone());
         self.rounds.spawn(async move {
-            let mut round = round::look_in(&world, &apps, &turn).await;
-            // Looking takes time: what was given to somebody else meanwhile is not written (TEN-1).
-            round.keep(|app| world.governs(app));
-            aftermath::settle(&world, &books, round).await;
+            let mut looking = Looking::begin(&world, &apps, &turn);
+            while let Some(mut round) = looking.part(Some(world.settings.git.batch_window)).await {
+                // Looking takes time: what was given to somebody else meanwhile is not written (TEN-1).
+                round.keep(|app| world.governs(app));
+                aftermath::settle(&world, &books, round).await;
+            }
             group
         });
     }

@@ -111,24 +111,25 @@ impl World {
     }
 
     /// Reads the commit template again; a bad one is a problem and the last good one stays. An absent file means the
-    /// built-in text.
-    pub fn load_template(&self) -> Result<(), Problem> {
+    /// built-in text. Gives whether another one is in use now.
+    ///
+    /// # Errors
+    /// Why the file cannot be used, and where in it.
+    pub fn load_template(&self) -> Result<bool, Problem> {
         let path = &self.settings.git.message_path;
+        let problem = |text: String| Problem::error("config-invalid", text).in_object(path.display().to_string());
         let text = match std::fs::read_to_string(path) {
-            Ok(text) => text,
-            Err(_) => {
-                *self.template.write().unwrap_or_else(|e| e.into_inner()) = None;
-                return Ok(());
-            }
+            Ok(text) => Some(text),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
+            Err(error) => return Err(problem(error.to_string())),
         };
-        let template = Template::parse(&text, Functions::Plain).map_err(|e| {
-            Problem::error("config-invalid", e.text)
-                .in_object(path.display().to_string())
-                .at(e.line, e.column)
-                .hint(e.hint)
-        })?;
-        *self.template.write().unwrap_or_else(|e| e.into_inner()) = Some(Arc::new(template));
-        Ok(())
+        if self.commit_template().as_ref().map(|template| template.source()) == text.as_deref() {
+            return Ok(false);
+        }
+        let parsed = text.map(|text| Template::parse(&text, Functions::Plain)).transpose();
+        let parsed = parsed.map_err(|e| problem(e.text).at(e.line, e.column).hint(e.hint))?;
+        *self.template.write().unwrap_or_else(|e| e.into_inner()) = parsed.map(Arc::new);
+        Ok(true)
     }
 }
 

@@ -44,6 +44,7 @@ use crate::core::problem::Problem;
 use address::Address;
 use mirror::{Mirrors, Turn};
 use settings::Deadline;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use talk::Update;
@@ -275,14 +276,39 @@ impl Git {
     /// # Errors
     /// [`Error::Mirror`].
     pub async fn descends(&self, tip: &Tip, id: CommitId) -> Result<bool, Error> {
+        Ok(!self.behind(tip, [id].into()).await?.is_empty())
+    }
+
+    /// Which of these commits a fetched branch is at or has behind it.
+    ///
+    /// # Errors
+    /// [`Error::Mirror`].
+    pub async fn behind(&self, tip: &Tip, mut ids: BTreeSet<CommitId>) -> Result<BTreeSet<CommitId>, Error> {
         let tip = tip.clone();
         self.in_turn(tip.remote().clone(), move |turn, _| {
             let repository = turn.repository()?;
-            if tip.id() == id {
-                return Ok(true);
+            let damaged = |e: git2::Error| turn.damaged(&e);
+            let mut behind = BTreeSet::new();
+            // What was written a while ago lies near the tip: one walk finds it all.
+            let mut walk = repository.revwalk().map_err(damaged)?;
+            walk.push(tip.id().into()).map_err(damaged)?;
+            for met in walk.take(ids.len() + NEAR) {
+                let met = CommitId::from(met.map_err(damaged)?);
+                if ids.remove(&met) {
+                    behind.insert(met);
+                }
+                if ids.is_empty() {
+                    break;
+                }
             }
-            Ok(turn.has(&repository, id)?
-                && repository.graph_descendant_of(tip.id().into(), id.into()).map_err(|e| turn.damaged(&e))?)
+            for id in ids {
+                if turn.has(&repository, id)?
+                    && repository.graph_descendant_of(tip.id().into(), id.into()).map_err(damaged)?
+                {
+                    behind.insert(id);
+                }
+            }
+            Ok(behind)
         })
         .await
     }
@@ -361,6 +387,9 @@ impl Git {
         }
     }
 }
+
+/// So many commits behind a tip are looked through for those asked for, beside as many as are asked for.
+const NEAR: usize = 1_000;
 
 /// A pack of no objects: making a branch at a commit the remote has.
 const EMPTY_PACK: &[u8] = &[

@@ -134,6 +134,8 @@ struct EventWire {
     first_seen: Option<String>,
     #[serde(default, skip_serializing_if = "String::is_empty")]
     revision: String,
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    owner: String,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     beside: Vec<MovedWire>,
 }
@@ -198,6 +200,7 @@ impl From<&Event> for EventWire {
             strategy: event.strategy,
             first_seen: event.first_seen.map(|at| at.to_string()),
             revision: event.revision,
+            owner: event.owner,
             beside: event.beside.into_iter().map(MovedWire::from).collect(),
         }
     }
@@ -254,6 +257,7 @@ impl TryFrom<EventWire> for Event {
             strategy: wire.strategy,
             first_seen: wire.first_seen.and_then(|at| at.parse().ok()),
             revision: wire.revision,
+            owner: wire.owner,
             beside: wire.beside.into_iter().map(Moved::from).collect(),
         })
     }

@@ -29,7 +29,7 @@ pub fn variable(event: &Event) -> Json {
     put("id", json!(event.id));
     put("changeId", json!(event.change));
     put("at", json!(event.at.to_string()));
-    put("severity", json!(severity(event.kind)));
+    put("severity", json!(event.kind.severity()));
     put("reason", json!(event.reason));
     put("message", json!(event.message));
     let what = what_changes(&own(event));
@@ -115,14 +115,6 @@ fn size(old: &str, new: &str) -> &'static str {
         () if old.minor != new.minor => "minor",
         () if old.patch != new.patch => "patch",
         () => "other",
-    }
-}
-
-fn severity(kind: Kind) -> &'static str {
-    match kind {
-        Kind::Found | Kind::Committed | Kind::Synced | Kind::Healthy | Kind::Recovered => "info",
-        Kind::Held => "warning",
-        Kind::Refused | Kind::Failed | Kind::Degraded => "error",
     }
 }
 
@@ -249,6 +241,7 @@ mod tests {
             strategy: "semver".into(),
             first_seen: Some("2026-05-01T11:59:00Z".parse().unwrap()),
             revision: "c0ffee".into(),
+            owner: String::new(),
             beside: vec![
                 moved("w", "ghcr.io/acme/web", "1.0.0@sha256:aa", "1.1.0@sha256:bb"),
                 moved("", "redis", "6", "7"),

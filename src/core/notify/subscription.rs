@@ -209,19 +209,7 @@ fn list(value: &str, defaults: &Defaults, merged: &mut Subscriptions) -> Vec<Pro
             let text = "expected a YAML list of {trigger: [..], destinations: [{service, recipients: [..]}]}";
             return vec![Problem::error("SubscriptionList", text)];
         }
-        Err(error) => {
-            let text = error.to_string();
-            let first = text.lines().next().unwrap_or_default();
-            // The position stands in front of the words; it is given by itself.
-            let words = first.strip_prefix("error: ").unwrap_or(first);
-            let words =
-                words.split_once(": ").filter(|(place, _)| place.starts_with("line ")).map_or(words, |(_, w)| w);
-            let problem = Problem::error("SubscriptionList", format!("not readable as YAML: {words}"));
-            return vec![match error.location() {
-                Some(location) => problem.at(location.line() as u32, location.column() as u32),
-                None => problem,
-            }];
-        }
+        Err(error) => return vec![Problem::yaml("SubscriptionList", &error)],
     };
     for item in &items {
         let wrong = |text: &str| Problem::error("SubscriptionList", text).upstream_rejects();

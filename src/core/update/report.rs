@@ -38,6 +38,7 @@ pub fn change(app: &Application, change: &Change, kind: Kind, last: &str, at: Ti
         strategy: change.strategy.to_owned(),
         first_seen: change.first_seen,
         revision: String::new(),
+        owner: String::new(),
         beside: Vec::new(),
     }
 }

@@ -36,6 +36,7 @@ fn event(namespace: &str, n: usize) -> Event {
         strategy: String::new(),
         first_seen: None,
         revision: String::new(),
+        owner: String::new(),
         beside: Vec::new(),
     }
 }

@@ -1,8 +1,10 @@
 //! A server that passes requests on to another one and keeps a list of them: how often somebody was really asked. It
-//! can also answer for an outage.
+//! can also answer for an outage, or late.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
+
+use tokio::sync::watch;
 
 use super::front::{self, Cut, Front, Request, Response};
 
@@ -17,6 +19,7 @@ struct Shared {
     client: reqwest::Client,
     requests: Mutex<Vec<String>>,
     down: AtomicBool,
+    held: watch::Sender<Option<String>>,
 }
 
 impl Counting {
@@ -30,6 +33,7 @@ impl Counting {
             client,
             requests: Mutex::default(),
             down: AtomicBool::new(false),
+            held: watch::Sender::new(None),
         });
         let serving = shared.clone();
         Counting { front: Front::start(None, move |request| pass(serving.clone(), request)), shared }
@@ -49,6 +53,11 @@ impl Counting {
     pub fn set_down(&self, down: bool) {
         self.shared.down.store(down, Ordering::Relaxed);
     }
+
+    /// From now on requests that contain this text wait for their answer; `None` lets all go on.
+    pub fn hold(&self, part: Option<&str>) {
+        self.shared.held.send_replace(part.map(str::to_owned));
+    }
 }
 
 async fn pass(shared: Arc<Shared>, request: Request) -> Result<Response, Cut> {
@@ -57,6 +66,8 @@ async fn pass(shared: Arc<Shared>, request: Request) -> Result<Response, Cut> {
     if shared.down.load(Ordering::Relaxed) {
         return Err(Cut);
     }
+    let mut held = shared.held.subscribe();
+    held.wait_for(|part| part.as_ref().is_none_or(|part| !target.contains(part))).await.map_err(|_| Cut)?;
     let (head, body) = request.into_parts();
     let mut sent = shared.client.request(head.method, format!("{}{target}", shared.base)).body(body);
     for (name, value) in &head.headers {

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::stage::{Stage, application, repository_secret};
+use super::stage::{PREFIX, Stage, application, repository_secret};
 use crate::support::house::{House, Ran};
 
 /// What a folder of manifests and one of Secrets are given to a command by.
@@ -166,6 +166,50 @@ async fn section_23_exit_codes_of_plan_and_every_tag_explained() {
     assert_eq!(offline.command("explain", &["nobody"]).await.code, 4);
 }
 
+/// A document that scripts rely on, as it is written down.
+fn document(name: &str) -> Value {
+    let path = format!("{}/tests/fixtures/commands/{name}.json", env!("CARGO_MANIFEST_DIR"));
+    serde_json::from_str(&std::fs::read_to_string(path).expect("the file is there")).expect("it is JSON")
+}
+
+/// What stands in the documents differs by the ports of the day only.
+fn without_ports(stage: &Stage, ran: &Ran) -> Value {
+    let git = stage.url().trim_end_matches("/config.git").to_owned();
+    let known = [(stage.front.host(), "registry.test"), (git, "https://git.test")];
+    let text = known.iter().fold(ran.json().to_string(), |text, (host, name)| text.replace(host, name));
+    serde_json::from_str(&text).expect("it was JSON")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn section_23_the_documents_of_plan_and_explain_field_by_field() {
+    let stage = Stage::new().await;
+    for name in ["ahead", "broken", "due", "patched"] {
+        stage.push(name, &["1.0.0", "1.0.1"]).await;
+    }
+    let files = [
+        ("due", stage.values("due", "1.0.0")),
+        ("ahead", stage.values("ahead", "1.0.5")),
+        ("broken", "image: [\n".to_owned()),
+    ];
+    let files = files.map(|(name, text)| (format!("apps/{name}/values.yaml"), text));
+    let files = files.each_ref().map(|(path, text)| (path.as_str(), text.as_str()));
+    stage.repository.commit("main", "first", &files);
+    let mut apps = ["ahead", "broken", "due", "patched"].map(|name| stage.helm_app(name, "~1.0"));
+    apps[0]["status"]["summary"]["images"] = json!([format!("{}:1.0.5", stage.image("ahead"))]);
+    apps[3]["metadata"]["annotations"][format!("{PREFIX}write-back-method")] = json!("argocd");
+    let offline = Offline::new(&stage, &apps);
+    let plan = offline.command("plan", &["-o", "json"]).await;
+    assert_eq!(plan.code, 1, "{plan:?}");
+    assert_eq!(without_ports(&stage, &plan), document("plan"));
+    let mut explained = Vec::new();
+    for name in ["ahead", "broken", "due", "patched"] {
+        let ran = offline.command("explain", &[name, "-o", "json"]).await;
+        assert_eq!(ran.code, 0, "{ran:?}");
+        explained.push(without_ports(&stage, &ran));
+    }
+    assert_eq!(json!(explained), document("explain"));
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn section_23_test_asks_the_registry() {
     let stage = staged().await;
@@ -318,4 +362,66 @@ async fn compat_q35_semver_without_constraint_watch_scope_and_argocds_api() {
         assert_eq!(ran.code, status, "{flag} {ran:?}");
         assert!(ran.err.contains(part), "{flag}: {}", ran.err);
     }
+}
+
+/// Daemon defaults stand below what an Application says; a key that does not exist ends the start.
+#[tokio::test(flavor = "multi_thread")]
+async fn section_4_daemon_defaults_hold_where_an_application_says_nothing() {
+    let stage = Stage::new().await;
+    let names = ["ahead", "careful"];
+    for name in names {
+        stage.push(name, &["1.0.0", "1.0.1"]).await;
+    }
+    let files = names.map(|name| (format!("apps/{name}/values.yaml"), stage.values(name, "1.0.5")));
+    let files = files.each_ref().map(|(path, text)| (path.as_str(), text.as_str()));
+    stage.repository.commit("main", "first", &files);
+    let mut apps = names.map(|name| stage.helm_app(name, "~1.0"));
+    for app in &mut apps {
+        let name = app["metadata"]["name"].as_str().expect("a name").to_owned();
+        app["status"]["summary"]["images"] = json!([format!("{}:1.0.5", stage.image(&name))]);
+    }
+    apps[1]["metadata"]["annotations"]["lynceus.dev/app.allow-downgrade"] = json!("false");
+    let offline = Offline::new(&stage, &apps);
+    let plan = async |flags: &[&str]| {
+        let ran = offline.command("plan", &[flags, &["-o", "json"]].concat()).await;
+        let of = |list: &str| {
+            let all = ran.json()[list].as_array().expect("a list").clone();
+            all.iter().map(|item| item["application"].as_str().expect("text").to_owned()).collect::<Vec<_>>()
+        };
+        (ran.code, of("changes"), of("held"))
+    };
+    let (ahead, careful) = ("argocd/ahead".to_owned(), "argocd/careful".to_owned());
+    assert_eq!(plan(&[]).await, (0, vec![], vec![ahead.clone(), careful.clone()]));
+    assert_eq!(plan(&["--default", "allow-downgrade=true"]).await, (2, vec![ahead], vec![careful]));
+    // It is read with each Application: a bad one fails closed there, as if it stood in an annotation.
+    let bad = offline.command("plan", &["--default", "allow-downgrade=perhaps", "-o", "json"]).await;
+    assert_eq!((bad.code, &bad.json()["changes"]), (1, &json!([])), "{bad:?}");
+    assert!(bad.out.contains("config-invalid") && bad.out.contains("allow-downgrade"), "{}", bad.out);
+    let unknown = offline.command("plan", &["--default", "alow-downgrade=true"]).await;
+    assert_eq!(unknown.code, 64, "{unknown:?}");
+    assert!(unknown.err.contains("allow-downgrade"), "{}", unknown.err);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn section_23_explain_lists_twenty_tags_counts_the_others_and_all_of_them_when_asked() {
+    let stage = Stage::new().await;
+    let tags: Vec<String> = (0..30).map(|n| format!("1.0.{n}")).chain(["old".to_owned(), "2.0.0".to_owned()]).collect();
+    stage.push("web", &tags.iter().map(String::as_str).collect::<Vec<_>>()).await;
+    stage.repository.commit("main", "first", &[("apps/web/values.yaml", &stage.values("web", "1.0.0"))]);
+    let offline = Offline::new(&stage, &[stage.helm_app("web", "~1.0")]);
+    let explain = async |more: &[&str]| {
+        let ran = offline.command("explain", &[&["web"], more].concat()).await;
+        assert_eq!(ran.code, 0, "{ran:?}");
+        let of = |word: &str| ran.out.lines().filter(|line| line.trim_start().starts_with(word)).count();
+        ([of("chosen "), of("accepted "), of("rejected ")], ran.out)
+    };
+    let (counts, text) = explain(&[]).await;
+    assert_eq!(counts, [1, 19, 0], "{text}");
+    assert!(text.contains("12 more: 1 by constraint, 10 by semver, 1 by version (--all lists them)"), "{text}");
+    assert!(text.contains(&format!("endpoint   http://{}", stage.front.host())), "{text}");
+    let (counts, text) = explain(&["--all"]).await;
+    assert_eq!(counts, [1, 29, 2], "{text}");
+    assert!(!text.contains(" more: "), "{text}");
+    let none = offline.command("explain", &["web", "other"]).await;
+    assert_eq!((none.code, none.err.contains("no image with the alias other")), (4, true), "{none:?}");
 }

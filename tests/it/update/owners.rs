@@ -81,6 +81,10 @@ async fn own_2_own_3_cr_1_objects_come_change_and_go_at_run_time() {
     assert!(second.starts_with(&app) && second.contains(&object), "{second}");
     assert_eq!(house.metric("lynceus_problems{kind=\"image-updater-pending\"}").await, 2.0);
     assert!(house.log().contains("0 applications are managed natively"), "{}", house.log());
+    for kind in ["found", "committed"] {
+        let events = house.events(kind).await;
+        assert_eq!(events[0]["owner"], format!("ImageUpdater {}/notes", ns.name), "{events:?}");
+    }
     let kubeconfig = ns.kubeconfig_admin().display().to_string();
     let command = async |words: &[&str]| {
         let registries = house.folder().join("registries.conf").display().to_string();

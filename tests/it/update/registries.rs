@@ -314,3 +314,71 @@ async fn reg_16_proxy_variables_are_honoured_and_no_proxy_too() {
         assert_eq!((ran.code, kinds(&requests)[0]), (code, through), "{excluded}: {ran:?} {requests:?}");
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn cyc_5_cyc_1_a_late_registry_keeps_the_others_waiting_for_the_batch_window_only() {
+    let stage = Stage::new().await;
+    let names = ["early", "eager", "late"];
+    let values = names.map(|name| (format!("apps/{name}/values.yaml"), stage.values(name, "1.0.0")));
+    for name in names {
+        stage.push(name, &["1.0.0", "1.0.1"]).await;
+    }
+    let files: Vec<(&str, &str)> = values.iter().map(|(path, text)| (path.as_str(), text.as_str())).collect();
+    stage.repository.commit("main", "first", &files);
+    let house = offline(&stage, &names.map(|name| stage.helm_app(name, "~1.0")), "1h");
+    let house = house.with(["--git-batch-window=1s".to_owned()]);
+    stage.front.hold(Some("team/late/"));
+    house.start().await;
+    let pushed = |status: &Value| status["pushes"].as_array().map_or(0, Vec::len);
+    let status = house.until("two are written", |status| pushed(status) == 1).await;
+    assert_eq!(status["rounds"], 0, "the round goes on: {status}");
+    let read = |name: &str| stage.repository.read("main", &format!("apps/{name}/values.yaml"));
+    for (name, tag) in [("early", "1.0.1"), ("eager", "1.0.1"), ("late", "1.0.0")] {
+        assert_eq!(read(name), stage.values(name, tag), "{}", house.log());
+    }
+    assert_eq!(stage.repository.log("main").len(), 3);
+    stage.front.hold(None);
+    let status = house.until("the round ends", |status| status["rounds"] == 1).await;
+    assert_eq!((pushed(&status), read("late")), (2, stage.values("late", "1.0.1")), "{}", house.log());
+    let asked = stage.front.requests();
+    assert_eq!(kinds(&asked)[0], 3, "one listing each: {asked:?}");
+    assert_eq!(house.events("committed").await.len(), 3);
+    assert_eq!(house.stop().await, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_commit_template_is_taken_over_while_the_daemon_runs_and_a_broken_one_is_not() {
+    let stage = Stage::new().await;
+    stage.push("web", &["1.0.0", "1.0.1"]).await;
+    stage.repository.commit("main", "first", &[("apps/web/values.yaml", &stage.values("web", "1.0.0"))]);
+    let house = offline(&stage, &[stage.helm_app("web", "~1")], "2s");
+    let template = house.file("commit.template", "before: {{.AppName}}");
+    let house = house.with([format!("--git-commit-message-path={}", template.display())]);
+    let message = async |count: usize| {
+        wait_for("it is committed", Duration::from_secs(40), || async {
+            (stage.repository.log("main").len() == count).then_some(())
+        })
+        .await;
+        stage.repository.message(&stage.repository.log("main")[0])
+    };
+    house.start().await;
+    assert!(message(2).await.starts_with("before: web\n"));
+    house.file("commit.template", "{{if .AppName}}after: {{.AppName}}");
+    let status = house.until("the mistake is named", |s| !House::problems(s, "config-invalid").is_empty()).await;
+    let told = House::problems(&status, "config-invalid").concat();
+    assert!(told.contains("commit.template") && told.contains("last good version stays"), "{told}");
+    stage.tag("web", "1.0.2").await;
+    assert!(message(3).await.starts_with("before: web\n"));
+    house.file("commit.template", "after: {{.AppName}}");
+    house.until("it is mended", |s| s["problems"] == json!([])).await;
+    stage.tag("web", "1.0.3").await;
+    assert!(message(4).await.starts_with("after: web\n"));
+    std::fs::remove_file(&template).expect("it was there");
+    wait_for("its absence is seen", Duration::from_secs(20), || async {
+        (house.log().matches("commit template applied").count() == 2).then_some(())
+    })
+    .await;
+    stage.tag("web", "1.0.4").await;
+    assert!(message(5).await.starts_with("build: automatic update of web\n"));
+    assert_eq!(house.stop().await, 0);
+}

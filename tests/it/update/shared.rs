@@ -122,7 +122,8 @@ async fn evt_2_evt_3_host_outage_is_one_event_after_two_intervals_and_a_missing_
 
     // Each is one Warning on an Application.
     let api: Api<Event> = Api::default_namespaced(ns.admin.clone());
-    let events = api.list(&ListParams::default()).await.expect("an answer").items;
+    let mut events = api.list(&ListParams::default()).await.expect("an answer").items;
+    events.retain(|event| event.involved_object.kind.as_deref() == Some("Application"));
     let mut told: Vec<_> = events
         .iter()
         .map(|e| {

@@ -25,6 +25,7 @@ fn event(id: &str, app: &str, kind: Kind) -> Event {
         strategy: String::new(),
         first_seen: None,
         revision: String::new(),
+        owner: String::new(),
         beside: Vec::new(),
     }
 }

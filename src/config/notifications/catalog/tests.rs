@@ -97,6 +97,7 @@ fn event(kind: Kind, text: &str) -> Event {
         strategy: String::new(),
         first_seen: None,
         revision: String::new(),
+        owner: String::new(),
         beside: Vec::new(),
     }
 }
