@@ -221,6 +221,11 @@ impl Inbox {
         self.shared.ledger().accepted.clone()
     }
 
+    /// How many messages were accepted so far.
+    pub fn count(&self) -> usize {
+        self.shared.ledger().accepted.len()
+    }
+
     /// Calls so far, accepted or not.
     pub fn calls(&self) -> usize {
         self.shared.ledger().calls

@@ -425,3 +425,35 @@ async fn section_23_explain_lists_twenty_tags_counts_the_others_and_all_of_them_
     let none = offline.command("explain", &["web", "other"]).await;
     assert_eq!((none.code, none.err.contains("no image with the alias other")), (4, true), "{none:?}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn cmt_2_author_and_committer_are_the_configured_ones_and_empty_ones_fall_back() {
+    let stage = Stage::new().await;
+    stage.push("web", &["1.0.0"]).await;
+    stage.repository.commit("main", "first", &[("apps/web/values.yaml", &stage.values("web", "1.0.0"))]);
+    let offline = Offline::new(&stage, &[stage.helm_app("web", "~1")]);
+    let default = "argocd-image-updater <noreply@argoproj.io>";
+    for (n, (flags, who, signed)) in [
+        (vec![], default, false),
+        (vec!["--git-commit-user=", "--git-commit-email=", "--git-commit-sign-off"], default, true),
+        (vec!["--git-commit-user=Release Robot"], "Release Robot <noreply@argoproj.io>", false),
+        (
+            vec!["--git-commit-user=robot", "--git-commit-email=r@example.org", "--git-commit-sign-off=true"],
+            "robot <r@example.org>",
+            true,
+        ),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        stage.tag("web", &format!("1.0.{}", n + 1)).await;
+        let ran = offline.command("run", &[&["--once", "--state-dir=:memory:"], &flags[..]].concat()).await;
+        assert_eq!((ran.code, stage.repository.log("main").len()), (0, n + 2), "{flags:?} {ran:?}");
+        let commit = &stage.repository.log("main")[0];
+        let names = stage.repository.git(&["show", "--no-patch", "--format=%an <%ae>%n%cn <%ce>", commit]);
+        assert_eq!(names.trim().lines().collect::<Vec<_>>(), [who, who], "{flags:?}");
+        let message = stage.repository.message(commit);
+        assert_eq!(message.contains(&format!("Signed-off-by: {who}")), signed, "{message}");
+        assert_eq!(message.contains("Signed-off-by"), signed, "{message}");
+    }
+}
