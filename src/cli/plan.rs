@@ -180,7 +180,7 @@ async fn preview(
         .iter()
         .zip(&applied)
         .filter(|(_, applied)| matches!(applied, Applied::Changed { .. }))
-        .map(|(unit, _)| unit)
+        .map(|(unit, _)| unit.as_ref())
         .collect();
     for (index, (unit, outcome)) in plan.units.iter().zip(&applied).enumerate() {
         match outcome {
@@ -193,7 +193,7 @@ async fn preview(
                 })
             })),
             Applied::Changed { files, diff, .. } => {
-                let own = [unit];
+                let own = [unit.as_ref()];
                 let units: &[&Unit] = if git.commit_per == CommitPer::Push { &changed } else { &own };
                 let whole = git.commit_per == CommitPer::Push;
                 let both = plan.units.iter().zip(&applied);
@@ -201,7 +201,7 @@ async fn preview(
                     Applied::Shared(earlier) => whole || *earlier == index,
                     _ => false,
                 });
-                let credited: Vec<&Unit> = credited.map(|(unit, _)| unit).collect();
+                let credited: Vec<&Unit> = credited.map(|(unit, _)| unit.as_ref()).collect();
                 shown.push(Shown {
                     application: unit.app.key.to_string(),
                     remote: remote.shown().to_owned(),

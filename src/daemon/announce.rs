@@ -100,7 +100,8 @@ fn note_first_seen(round: &mut Round, found: &[Event]) {
         }
     };
     for unit in round.plans.iter_mut().flat_map(|planned| &mut planned.plan.units) {
-        note(&unit.app.clone(), &mut unit.changes);
+        let unit = Arc::make_mut(unit);
+        note(&unit.app, &mut unit.changes);
     }
     for looked in &mut round.looked {
         let app = looked.app.clone();

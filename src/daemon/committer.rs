@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use jiff::{SignedDuration, Timestamp};
@@ -231,20 +232,14 @@ impl Push<'_> {
     async fn prepare(&self, events: &mut Vec<Event>) -> Result<Try, (&'static str, String)> {
         let failed = |e: git::Error| (e.kind(), e.to_string());
         let rows = open_rows(self.world, self.remote, Some(&self.plan.branch)).await?;
-        let advertised = self.world.git.advertise(self.remote).await.map_err(failed)?;
+        let branches = [self.plan.branch.as_str(), &self.plan.base];
+        let (advertised, tip) = self.world.git.newest(self.remote, &branches).await.map_err(failed)?;
         events.extend(settle_rows(self.world, self.remote, &advertised, rows).await?);
-        let old = advertised.branches.get(&self.plan.branch).copied();
-        let (branch, id) = match old {
-            Some(id) => (&self.plan.branch, id),
-            None => match advertised.branches.get(&self.plan.base) {
-                Some(id) => (&self.plan.base, *id),
-                None => {
-                    let text = format!("{} has no branch {}", self.remote.shown(), self.plan.base);
-                    return Err(("git-unreachable", text));
-                }
-            },
+        let Some(tip) = tip else {
+            let text = format!("{} has no branch {}", self.remote.shown(), self.plan.base);
+            return Err(("git-unreachable", text));
         };
-        let tip = self.world.git.tip(self.remote, branch, id).await.map_err(failed)?;
+        let old = advertised.branches.get(&self.plan.branch).copied();
         self.build(&tip, old).await.map_err(failed)
     }
 
@@ -288,7 +283,7 @@ impl Push<'_> {
         refused: &BTreeMap<usize, Refusal>,
     ) -> (Try, Vec<(usize, Vec<FileChange>)>) {
         let kept: Vec<usize> = (0..self.plan.units.len()).filter(|index| !refused.contains_key(index)).collect();
-        let units: Vec<Unit> = kept.iter().map(|index| self.plan.units[*index].clone()).collect();
+        let units: Vec<Arc<Unit>> = kept.iter().map(|index| self.plan.units[*index].clone()).collect();
         let tip = tip.clone();
         let applied = match tokio::task::spawn_blocking(move || plan::apply(&units, &tip)).await {
             Ok(applied) => applied,
@@ -337,7 +332,7 @@ impl Push<'_> {
         let git = &self.world.settings.git;
         let author = Author { name: git.user.clone(), email: git.email.clone() };
         let at = Timestamp::now();
-        let unit = |index: usize| &self.plan.units[index];
+        let unit = |index: usize| &*self.plan.units[index];
         let template = self.world.commit_template();
         let message = |indexes: &[usize]| {
             let sign_off = git.sign_off.then_some((git.user.as_str(), git.email.as_str()));

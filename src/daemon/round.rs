@@ -2,7 +2,7 @@
 //! one. Settings → registries and Git tips, each once → survey → plans (image-updates.md CYC-5). Whoever writes takes it
 //! in parts: what registries answer late keeps nobody waiting for long.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,7 +19,7 @@ use crate::core::problem::Problem;
 use crate::core::update::AppSettings;
 use crate::core::update::parent::Parent;
 use crate::core::update::plan::{Plan, Unit};
-use crate::core::update::survey::{Inputs, Remotes, Survey, Trouble, Want, survey};
+use crate::core::update::survey::{Inputs, Remotes, Routed, Survey, Trouble, Want, survey};
 
 mod after;
 mod images;
@@ -84,6 +84,8 @@ async fn look_in(world: &World, apps: &[Arc<Application>], turn: &Turn) -> Round
 pub struct Looking {
     world: World,
     governed: Vec<Governed>,
+    /// Positions of those whose part is still to come.
+    open: BTreeSet<usize>,
     /// What is wrong with annotations, by Application, until its part comes.
     problems: BTreeMap<String, Vec<Problem>>,
     polls: Polls,
@@ -111,7 +113,8 @@ impl Looking {
             governed.extend(settings.map(|settings| (app.clone(), Arc::new(settings))));
         }
         let polls = Polls::start(world.clone(), turn.clone(), governed.clone());
-        Looking { world, governed, problems, polls, begun: false }
+        let open = (0..governed.len()).collect();
+        Looking { world, governed, open, problems, polls, begun: false }
     }
 
     /// What is decided about all Applications whose registries have answered when the last one has, or when the window
@@ -133,15 +136,13 @@ impl Looking {
         let mut problems = std::mem::take(&mut self.problems);
         let mut inputs = Vec::new();
         for (index, candidates) in answered {
-            let (Some(Known { remotes, parent }), (app, settings)) =
-                (known.remove(&index), self.governed[index].clone())
-            else {
-                continue;
-            };
+            let Some(Known { remotes, parent }) = known.remove(&index) else { continue };
+            let (app, settings) = self.governed[index].clone();
+            self.open.remove(&index);
             inputs.push(Input { app, settings, candidates, remotes, parent, holds: parents::Holds::default() });
         }
-        for index in known.into_keys() {
-            let key = self.governed[index].0.key.to_string();
+        for index in &self.open {
+            let key = self.governed[*index].0.key.to_string();
             self.problems.extend(problems.remove_entry(&key));
         }
         parents::put_back(&self.world, &mut inputs).await;
@@ -191,8 +192,8 @@ async fn decide(
     collide(world, &inputs, &mut surveys);
     let mut places = HashMap::new();
     for (input, survey) in inputs.into_iter().zip(surveys) {
-        let Some(survey) = survey else { continue };
-        round.plan(&survey, &input, &views, &mut places, world.settings.refuse_digest_only);
+        let Some(mut survey) = survey else { continue };
+        round.plan(std::mem::take(&mut survey.units), &input, &views, &mut places, world.settings.refuse_digest_only);
         if !survey.problems.is_empty() {
             round.problems.entry(input.app.key.to_string()).or_default().extend(survey.problems.clone());
         }
@@ -239,8 +240,15 @@ impl Round {
         self.plans.retain(|planned| !planned.plan.units.is_empty());
     }
 
-    fn plan(&mut self, survey: &Survey, input: &Input, views: &Views, places: &mut Places, refuse_digest_only: bool) {
-        for routed in &survey.units {
+    fn plan(
+        &mut self,
+        units: Vec<Routed>,
+        input: &Input,
+        views: &Views,
+        places: &mut Places,
+        refuse_digest_only: bool,
+    ) {
+        for routed in units {
             if let Some(problem) = digest_only(&routed.unit).filter(|_| refuse_digest_only) {
                 self.problems.entry(input.app.key.to_string()).or_default().push(problem.in_object(input.app.label()));
                 continue;
@@ -258,7 +266,7 @@ impl Round {
                 self.plans.push(Planned { remote: remote.clone(), plan });
                 self.plans.len() - 1
             });
-            self.plans[at].plan.units.push(routed.unit.clone());
+            self.plans[at].plan.units.push(Arc::new(routed.unit));
         }
     }
 }

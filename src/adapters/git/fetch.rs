@@ -30,6 +30,45 @@ impl Context {
         })
     }
 
+    /// The refs, and where the first of these branches that exists is; the mirror has that commit.
+    pub(super) fn newest(
+        &self,
+        turn: &Turn,
+        remote: &Remote,
+        branches: &[String],
+    ) -> Result<(Advertised, Option<CommitId>), Error> {
+        let first = |found: &Advertised| {
+            branches.iter().find_map(|branch| found.branches.get(branch).map(|id| (branch.clone(), *id)))
+        };
+        if let Address::Local(_) = remote.address() {
+            let found = self.advertise(remote)?;
+            let first = first(&found);
+            if let Some((branch, id)) = &first {
+                self.ensure(turn, remote, branch, *id)?;
+            }
+            return Ok((found, first.map(|(_, id)| id)));
+        }
+        self.on_repository(turn, remote, |repository| {
+            self.git.0.counts.advertisements.fetch_add(1, Ordering::Relaxed);
+            let (wire, found) = Wire::open(remote, Service::Upload, self)?;
+            let Some((branch, id)) = first(&found) else {
+                wire.farewell();
+                return Ok((found, None));
+            };
+            if turn.has(repository, id)? {
+                wire.farewell();
+                return Ok((found, Some(id)));
+            }
+            self.git.0.counts.fetches.fetch_add(1, Ordering::Relaxed);
+            self.take(turn, repository, remote, wire, &found, (Want::Branch(&branch), id))?;
+            if !turn.has(repository, id)? {
+                return Err(Error::nonsense(remote.shown(), "the pack lacks the commit"));
+            }
+            turn.set_tip(repository, &branch, id)?;
+            Ok((found, Some(id)))
+        })
+    }
+
     /// Runs work on the mirror's repository, and once more on a new one if the mirror turns out to be damaged.
     pub(super) fn on_repository<T>(
         &self,
@@ -103,6 +142,20 @@ impl Context {
                 return known_or_failed.map(|(id, _)| id);
             }
         };
+        self.take(turn, repository, remote, wire, &found, (want, id))?;
+        Ok(id)
+    }
+
+    /// Fetches `id` in a conversation that has begun.
+    fn take(
+        &self,
+        turn: &Turn,
+        repository: &Repository,
+        remote: &Remote,
+        wire: Wire,
+        found: &Advertised,
+        (want, id): (Want<'_>, CommitId),
+    ) -> Result<(), Error> {
         let depth = match want {
             Want::Branch(branch) if turn.knows(repository, branch) => None,
             // A new branch may have left the known ones far behind what is here.
@@ -118,7 +171,7 @@ impl Context {
         if ends != shallow {
             turn.set_shallow(repository, &ends)?;
         }
-        Ok(id)
+        Ok(())
     }
 
     pub(super) fn consolidate(&self, turn: &Turn, repository: &Repository) -> Result<(), Error> {

@@ -39,13 +39,7 @@ impl HttpWire {
         let Address::Http(base) = remote.address() else {
             return Err(Error::nonsense(remote.shown(), "not an http remote"));
         };
-        let trust = remote.credentials().trust();
-        let client = context
-            .http
-            .blocking(base, &trust, context.settings.request_timeout)
-            .map_err(|error| unreachable(remote, error))?;
-        let mut wire =
-            HttpWire { remote: remote.clone(), client, base: base.clone(), service, deadline: context.deadline };
+        let mut wire = HttpWire::again(remote, service, context, base.clone())?;
         for _ in 0..=MOST_REDIRECTS {
             let response = wire.ask_for_refs()?;
             if response.status().is_redirection() {
@@ -57,6 +51,19 @@ impl HttpWire {
             return Ok((wire, body));
         }
         Err(wire.config("redirects in a circle"))
+    }
+
+    /// A conversation whose advertisement was read a moment ago; this is where it was read.
+    pub(super) fn again(remote: &Remote, service: Service, context: &Context, base: Url) -> Result<HttpWire, Error> {
+        let trust = remote.credentials().trust();
+        let client = context.http.blocking(&base, &trust, context.settings.request_timeout);
+        let client = client.map_err(|error| unreachable(remote, error))?;
+        Ok(HttpWire { remote: remote.clone(), client, base, service, deadline: context.deadline })
+    }
+
+    /// Where it goes, redirects followed.
+    pub(super) fn base(&self) -> &Url {
+        &self.base
     }
 
     fn ask_for_refs(&self) -> Result<Response, Error> {

@@ -44,11 +44,12 @@ use crate::core::problem::Problem;
 use address::Address;
 use mirror::{Mirrors, Turn};
 use settings::Deadline;
-use std::collections::BTreeSet;
-use std::sync::Arc;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use talk::Update;
 use tokio::runtime::Handle;
+use url::Url;
 
 /// Everything Git. Cloning is cheap; clones share mirrors and counts.
 #[derive(Clone)]
@@ -60,7 +61,13 @@ struct Inner {
     mirrors: Mirrors,
     counts: Counters,
     told: metadata::Told,
+    contested: Mutex<Contested>,
 }
+
+/// Branches that moved while they were to be pushed, by access and name, and what their remote said of itself then. The
+/// next push to one does not ask again before it sends: others write faster than that, and the remote compares the old
+/// id anyhow (GIT-9).
+type Contested = HashMap<(u64, String), (Url, packet::Capabilities)>;
 
 /// How often what was done, since the start.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -101,7 +108,14 @@ impl Git {
     pub fn new(settings: Settings, http: Http) -> Git {
         let mirrors = Mirrors::below(&settings.state_dir);
         let settings = Arc::new(settings);
-        Git(Arc::new(Inner { settings, http, mirrors, counts: Counters::default(), told: metadata::Told::default() }))
+        Git(Arc::new(Inner {
+            settings,
+            http,
+            mirrors,
+            counts: Counters::default(),
+            told: metadata::Told::default(),
+            contested: Mutex::default(),
+        }))
     }
 
     /// The settings.
@@ -175,6 +189,26 @@ impl Git {
             self.in_turn(remote.clone(), move |turn, context| {
                 context.ensure(turn, &remote, &branch, id)?;
                 Tip::read(turn, turn.repository()?, &remote, id)
+            })
+            .await
+        })
+        .await
+    }
+
+    /// What the remote has right now, and the first of these branches that it has, readable locally: one conversation,
+    /// in which what the mirror lacks is fetched. Whoever writes reads so: between what he builds on and his push lies as
+    /// little as can be (GIT-9).
+    ///
+    /// # Errors
+    /// As [`Git::tip`], without [`Error::Missing`].
+    pub async fn newest(&self, remote: &Remote, branches: &[&str]) -> Result<(Advertised, Option<Tip>), Error> {
+        self.patiently(|| async {
+            let remote = remote.clone();
+            let branches: Vec<String> = branches.iter().map(|branch| (*branch).to_owned()).collect();
+            self.in_turn(remote.clone(), move |turn, context| {
+                let (found, id) = context.newest(turn, &remote, &branches)?;
+                let tip = id.map(|id| Tip::read(turn, turn.repository()?, &remote, id)).transpose()?;
+                Ok((found, tip))
             })
             .await
         })
@@ -401,6 +435,17 @@ impl Context {
     /// The same with a little time of its own: for one look after an operation that used up all of its time.
     pub(super) fn afterwards(&self) -> Context {
         Context { deadline: Deadline::after(&self.settings), ..self.clone() }
+    }
+
+    /// What is known of a contested branch, once.
+    fn contested(&self, remote: &Remote, branch: &str) -> Option<(Url, packet::Capabilities)> {
+        let mut contested = self.git.0.contested.lock().unwrap_or_else(|e| e.into_inner());
+        contested.remove(&(remote.access(), branch.to_owned()))
+    }
+
+    fn contest(&self, remote: &Remote, branch: &str, known: (Url, packet::Capabilities)) {
+        let mut contested = self.git.0.contested.lock().unwrap_or_else(|e| e.into_inner());
+        contested.insert((remote.access(), branch.to_owned()), known);
     }
 
     fn advertise(&self, remote: &Remote) -> Result<Advertised, Error> {

@@ -1,6 +1,7 @@
 //! The two requests: fetch a pack, push a pack. What a push's answer means is decided here (GIT-9 to GIT-11).
 
 use super::error::{Error, PushError, clean, from_io};
+use super::https::HttpWire;
 use super::packet::{Advertised, Capabilities, FLUSH, Packet, Report, SideBand, next, put, report};
 use super::remote::Remote;
 use super::wire::{Answer, Failure, Service, Wire};
@@ -161,7 +162,15 @@ pub(super) struct Update<'p> {
 /// Pushes. The old id is compared with what the remote advertises before anything is sent, and by the remote when it
 /// updates the ref; a push that does not compare does not exist (GIT-9, GIT-12).
 pub(super) fn push(remote: &Remote, context: &Context, update: &Update<'_>) -> Result<(), PushError> {
-    let (mut wire, found) = match Wire::open(remote, Service::Receive, context) {
+    if let Some((base, capabilities)) = context.contested(remote, update.branch) {
+        let wire = HttpWire::again(remote, Service::Receive, context, base.clone()).map_err(PushError::Failed)?;
+        let outcome = send(remote, context, update, Wire::Http(Box::new(wire)), &capabilities);
+        if matches!(outcome, Err(PushError::Moved)) {
+            context.contest(remote, update.branch, (base, capabilities));
+        }
+        return outcome;
+    }
+    let (wire, found) = match Wire::open(remote, Service::Receive, context) {
         Ok(opened) => opened,
         Err(Error::Auth { text, .. }) if text.starts_with("may not be written to") => {
             return Err(PushError::Refused(text));
@@ -173,19 +182,33 @@ pub(super) fn push(remote: &Remote, context: &Context, update: &Update<'_>) -> R
         wire.farewell();
         return Ok(());
     }
-    if now != update.expected {
-        wire.farewell();
-        return Err(PushError::Moved);
-    }
     if !found.capabilities.has("report-status") {
         wire.farewell();
         let text = "the server does not report what became of a push".to_owned();
         return Err(PushError::Failed(Error::Config { remote: remote.shown().to_owned(), text }));
     }
+    if now != update.expected {
+        if let Wire::Http(wire) = &wire {
+            context.contest(remote, update.branch, (wire.base().clone(), found.capabilities));
+        }
+        wire.farewell();
+        return Err(PushError::Moved);
+    }
+    send(remote, context, update, wire, &found.capabilities)
+}
+
+/// Sends the update and hears what became of it.
+fn send(
+    remote: &Remote,
+    context: &Context,
+    update: &Update<'_>,
+    mut wire: Wire,
+    capabilities: &Capabilities,
+) -> Result<(), PushError> {
     let mut command = Vec::new();
-    let banded = found.capabilities.has("side-band-64k");
+    let banded = capabilities.has("side-band-64k");
     let band = if banded { " side-band-64k" } else { "" };
-    let agent = if found.capabilities.value("agent").is_some() { format!(" {AGENT}") } else { String::new() };
+    let agent = if capabilities.value("agent").is_some() { format!(" {AGENT}") } else { String::new() };
     let old = update.expected.unwrap_or(CommitId::ZERO);
     put(&mut command, &format!("{old} {} refs/heads/{}\0 report-status{band}{agent}", update.new, update.branch));
     command.extend_from_slice(FLUSH);

@@ -1,6 +1,7 @@
 //! Plan: decisions grouped by (remote, branch), and what applying them to a tree gives. Pure and repeatable: a branch
 //! that moved is simply planned again on its new tree (image-updates.md GIT-7 to GIT-9, OWN-6, DEC-8).
 
+use std::borrow::Borrow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -36,7 +37,7 @@ pub struct Plan {
     /// The branch it starts from.
     pub base: String,
     /// Ordered by namespace and name of their Applications (GIT-8).
-    pub units: Vec<Unit>,
+    pub units: Vec<Arc<Unit>>,
 }
 
 /// What applying one unit gave.
@@ -60,9 +61,10 @@ pub enum Applied {
 }
 
 /// Applies units one after the other to a tree; later ones see what earlier ones wrote. A refused unit drops out alone.
-pub fn apply(units: &[Unit], tree: &dyn Tree) -> Vec<Applied> {
+pub fn apply(units: &[impl Borrow<Unit>], tree: &dyn Tree) -> Vec<Applied> {
     let mut overlay = Overlay::on(tree);
-    let collisions = collisions(units);
+    let units: Vec<&Unit> = units.iter().map(Borrow::borrow).collect();
+    let collisions = collisions(&units);
     let mut wrote: BTreeMap<&str, usize> = BTreeMap::new();
     units
         .iter()
@@ -96,7 +98,7 @@ pub fn apply(units: &[Unit], tree: &dyn Tree) -> Vec<Applied> {
 }
 
 /// Places that two governed images would write different values to: neither is written (OWN-6).
-pub fn collisions(units: &[Unit]) -> Vec<Option<Refusal>> {
+pub fn collisions(units: &[&Unit]) -> Vec<Option<Refusal>> {
     let mut writes = Vec::new();
     for (index, unit) in units.iter().enumerate() {
         for edit in unit.edits.iter().filter(|edit| edit.due) {
@@ -188,7 +190,7 @@ mod tests {
             unit("e", "x.yaml", vec![("image.tag", "1"), ("image.tag", "2")]),
             unit("f", "y.yaml", vec![("a.tag", "1"), ("b.tag", "2")]),
         ];
-        let refused: Vec<bool> = collisions(&units).iter().map(Option::is_some).collect();
+        let refused: Vec<bool> = collisions(&units.each_ref()).iter().map(Option::is_some).collect();
         assert_eq!(refused, [true, true, false, false, true, false]);
     }
 

@@ -111,6 +111,49 @@ async fn git_8_a_commit_that_changes_nothing_is_not_made() {
 }
 
 #[tokio::test]
+async fn git_9_a_branch_that_moved_is_written_with_as_little_as_can_be_between_the_look_and_the_push() {
+    let server = GitHttp::start("robot", "secret");
+    let repository = server.repository("config.git");
+    repository.commit("main", "first", &[("a", "1")]);
+    let bench = Bench::trusting(&server);
+    let remote = https(&server);
+    let short = |requests: Vec<String>| {
+        let of = |request: &str| request.replace("/config.git/", "").replace("info/refs?service=git-", "");
+        requests.iter().map(|request| of(request)).collect::<Vec<_>>()
+    };
+    let (found, tip) = bench.git.newest(&remote, &["main"]).await.unwrap();
+    let tip = tip.expect("a branch");
+    assert_eq!(short(server.requests()), ["GET upload-pack", "POST git-upload-pack"], "one conversation");
+    assert_eq!(found.branches["main"], tip.id());
+    assert_eq!(bench.git.newest(&remote, &["none", "main"]).await.unwrap().1.map(|tip| tip.id()), Some(tip.id()));
+    assert_eq!(short(server.requests()), ["GET upload-pack"], "nothing is fetched twice");
+    assert!(bench.git.newest(&remote, &["none"]).await.unwrap().1.is_none());
+    server.requests();
+
+    let asked = "GET receive-pack";
+    let sent = "POST git-receive-pack";
+    for (round, requests) in [vec![asked], vec![sent, "GET upload-pack"]].into_iter().enumerate() {
+        let (_, tip) = bench.git.newest(&remote, &["main"]).await.unwrap();
+        let tip = tip.expect("a branch");
+        let ours = chain(&bench.git, &tip, &[("ours", "1")]).await;
+        repository.commit("main", "theirs", &[("theirs", &round.to_string())]);
+        server.requests();
+        assert_eq!(bench.git.push(&remote, "main", Some(tip.id()), &ours).await, Err(PushError::Moved), "{round}");
+        assert_eq!(short(server.requests()), requests, "{round}");
+    }
+    for requests in [vec![sent], vec![asked, sent]] {
+        let (_, tip) = bench.git.newest(&remote, &["main"]).await.unwrap();
+        let tip = tip.expect("a branch");
+        let ours = chain(&bench.git, &tip, &[("ours", &requests.len().to_string())]).await;
+        server.requests();
+        assert_eq!(bench.git.push(&remote, "main", Some(tip.id()), &ours).await, Ok(()));
+        assert_eq!(short(server.requests()), requests, "after a success it asks first again");
+    }
+    assert_eq!(repository.log("main").len(), 5);
+    repository.check();
+}
+
+#[tokio::test]
 async fn git_9_a_lost_race_is_moved_and_loses_nothing() {
     let server = GitHttp::start("robot", "secret");
     let repository = server.repository("config.git");

@@ -23,7 +23,7 @@ const PATCHED: &str = "patched";
 
 /// How long a new tag may take to arrive with a daemon that is killed all the time: generous, as a machine busy with
 /// something else gives each life of the daemon a smaller part of a round.
-const ARRIVES: Duration = Duration::from_secs(180);
+const ARRIVES: Duration = Duration::from_secs(90);
 
 /// How long a life may take to come to the call that ends it; then it is ended as it is.
 const LIFE: Duration = Duration::from_secs(10);
@@ -189,7 +189,15 @@ impl Blow {
                 Fault::BeforePush(hook, Duration::ZERO)
             }
         });
-        wait_for("a push leaves", ARRIVES, || async { (struck.load(Ordering::SeqCst) > 0).then_some(()) }).await;
+        let start = Instant::now();
+        while struck.load(Ordering::SeqCst) == 0 {
+            if start.elapsed() > ARRIVES {
+                let log = house.log();
+                let log: Vec<&str> = log.lines().rev().take(60).collect();
+                panic!("no push leaves: {:?}\n{}", house.status().await, log.join("\n"));
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
         if !again {
             house.launch();
         }
