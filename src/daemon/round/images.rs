@@ -45,7 +45,7 @@ impl Polls {
         };
         tokio::pin!(over);
         let mut is_over = false;
-        while taken.len() < self.open && !(is_over && !taken.is_empty()) {
+        while taken.len() < self.open && (taken.is_empty() || !is_over) {
             tokio::select! {
                 biased;
                 answered = self.answered.recv() => match answered {

@@ -44,7 +44,7 @@ pub async fn measure(sizes: &[usize]) {
         "{:>34} {:>9} {:>9} {:>10} {:>9} {:>6} {:>9} {:>7} {:>9}",
         "", "requests", "listings", "manifests", "configs", "HEADs", "seconds", "CPU s", "peak MiB"
     );
-    let house = yard.house(UNLIMITED, &["--interval=10s", "--loglevel=warn"]).await;
+    let house = yard.house(UNLIMITED, &["--interval=40s", "--loglevel=warn"]).await;
     let first = yard.first_round(&house).await;
     line("first look", &first, &house);
     assert_eq!(yard.written(&tag(tags - 1)), 1, "the newest is written\n{}", house.log());

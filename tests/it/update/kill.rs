@@ -23,7 +23,7 @@ const PATCHED: &str = "patched";
 
 /// How long a new tag may take to arrive with a daemon that is killed all the time: generous, as a machine busy with
 /// something else gives each life of the daemon a smaller part of a round.
-const ARRIVES: Duration = Duration::from_secs(90);
+const ARRIVES: Duration = Duration::from_secs(180);
 
 /// How long a life may take to come to the call that ends it; then it is ended as it is.
 const LIFE: Duration = Duration::from_secs(10);
@@ -86,7 +86,7 @@ impl Load {
             };
             let commit = foreign_commit(&self.stage.repository, &file, &own, n);
             self.foreign.lock().unwrap().push(commit);
-            tokio::time::sleep(Duration::from_millis(250)).await;
+            tokio::time::sleep(Duration::from_millis(500)).await;
         }
     }
 }
