@@ -1,5 +1,5 @@
 //! registries.conf and the commit template while the daemon runs: taken over when they change, kept as they were when a
-//! new version is unusable, their problems shown (image-updates.md REG-3, CMT-2).
+//! new version is unusable, their problems shown (image-updates.md REG-3, §17).
 
 use std::time::Duration;
 
