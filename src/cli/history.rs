@@ -120,7 +120,8 @@ fn named(key: &AppKey, wanted: &str) -> bool {
 pub fn event_json(event: &Event) -> serde_json::Value {
     let mut json = json!({
         "id": event.id, "event": event.kind.word(), "at": event.at.to_string(), "application": event.app.to_string(),
-        "uid": event.app_uid, "severity": event.kind.severity(), "project": event.project, "changeId": event.change, "alias": event.alias, "image": event.image,
+        "uid": event.app_uid, "severity": event.kind.severity(), "project": event.project, "changeId": event.change,
+        "alias": event.alias, "image": event.image,
         "old": event.old, "new": event.new, "reason": event.reason, "message": event.message, "count": event.count,
     });
     for (key, text) in [("strategy", &event.strategy), ("revision", &event.revision), ("owner", &event.owner)] {

@@ -140,7 +140,8 @@ pub struct WorldArgs {
     /// How many commits a push carries.
     #[arg(long, value_enum, help_heading = "Git")]
     pub git_commit_per: Option<PerArg>,
-    /// How long the writer waits for the end of a round.
+    /// How long a round waits for registries before it writes what it knows; later answers are pushed
+    /// after it; default: 30s.
     #[arg(long, value_parser = nanoseconds, allow_hyphen_values = true, value_name = "DURATION", help_heading = "Git")]
     pub git_batch_window: Option<i128>,
     /// Most disk space of the mirrors, as 2GiB: not bounded yet.
