@@ -25,7 +25,7 @@
 //!
 //! Read in this order: [`core`], [`config`], [`adapters`], [`daemon`], [`web`], [`cli`]. Seven files give the
 //! whole product: this one, `core/update/mod.rs`, `daemon/updater.rs`, `daemon/committer.rs`,
-//! `core/notify/mod.rs`, `daemon/notifier.rs`, `daemon/delivery.rs`.
+//! `core/notify/mod.rs`, `daemon/notifier.rs`, `daemon/delivery/mod.rs`.
 //!
 //! # Invariants
 //!

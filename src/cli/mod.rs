@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use clap::error::ErrorKind;
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 
+use crate::adapters::heap;
 use crate::core::problem::Problem;
 
 mod check;
@@ -110,6 +111,7 @@ pub enum Output {
 
 /// Runs the command line of this process.
 pub fn main() -> ExitCode {
+    heap::keep_small();
     // Every TLS client in the process uses this provider; without it they refuse to start.
     let _ = rustls::crypto::ring::default_provider().install_default();
     ExitCode::from(dispatch(std::env::args_os().collect()))

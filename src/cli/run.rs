@@ -20,7 +20,7 @@ use crate::core::application::{AppKey, Application};
 use crate::core::problem::{Problem, Severity};
 use crate::daemon::rules::{self, Documents};
 use crate::daemon::world::World;
-use crate::daemon::{self, Handle, Parts, aftermath, offline, ownership, round};
+use crate::daemon::{self, Handle, Parts, aftermath, offline, ownership, registries, round};
 use crate::web;
 
 /// Running work gets this long after SIGTERM (CYC-3, OUT-12). Upstream's Deployment kills after 10 s.
@@ -309,6 +309,7 @@ async fn once(world: &World) -> u8 {
     let round = round::look(world, &apps).await;
     let books = aftermath::Books::new(world.clone());
     let failed = aftermath::settle(world, &books, round).await;
+    registries::show(world, Vec::new());
     let status = world.board.status();
     tracing::info!(
         "{} applications, {} images, {} problems",

@@ -122,17 +122,20 @@ impl Later {
     }
 }
 
+const COMMIT_MESSAGE: &str = "lynceus.dev/commit-message (a later version follows it; git.commit-message-template in \
+    argocd-image-updater-config is for all Applications)";
+
 /// What people write, and what they mean (ANN-6).
 const MEANT: [(&str, &str); 20] = [
-    ("git-commit-message", "lynceus.dev/commit-message"),
-    ("git-commit-template", "lynceus.dev/commit-message"),
+    ("git-commit-message", COMMIT_MESSAGE),
+    ("git-commit-template", COMMIT_MESSAGE),
     ("image-name", "<alias>.helm.image-name"),
     ("image-tag", "<alias>.helm.image-tag"),
     ("image-spec", "<alias>.helm.image-spec"),
     ("versionConstraint", "the tag part of image-list, as in image-list: web=nginx:1.x"),
     ("version-constraint", "the tag part of image-list, as in image-list: web=nginx:1.x"),
     ("semver-constraint", "the tag part of image-list, as in image-list: web=nginx:1.x"),
-    ("update-interval", "lynceus.dev/interval"),
+    ("update-interval", "lynceus.dev/interval (a later version follows it; --interval is for all Applications)"),
     ("image-pull-secret", "pull-secret"),
     ("enable", "image-list and write-back-method"),
     ("git-path", "write-back-target"),

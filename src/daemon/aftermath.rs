@@ -66,6 +66,7 @@ impl Books {
     pub fn forget(&self, key: &AppKey, problems: Vec<Problem>) {
         self.states.lock().unwrap_or_else(|e| e.into_inner()).remove(key);
         self.world.claims.lock().unwrap_or_else(|e| e.into_inner()).remove(key);
+        self.world.polls.forget(key);
         self.world.board.problems(&format!("images {key}"), problems);
         self.show();
     }

@@ -2,6 +2,7 @@
 //! looked up for due changes only, each image once a round, and only if the template asks.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use futures::{FutureExt, StreamExt};
 
@@ -38,7 +39,7 @@ fn key(input: &Input, index: usize, tag: &str) -> Key {
 }
 
 /// Looks up the labels of every due change.
-pub(super) async fn look_up(world: &World, inputs: &[Input], surveys: &[Option<Survey>]) -> Found {
+pub(super) async fn look_up(world: &World, inputs: &[Arc<Input>], surveys: &[Option<Survey>]) -> Found {
     let mut wanted: BTreeMap<Key, Ask> = BTreeMap::new();
     let mut found = BTreeMap::new();
     for (input, survey) in inputs.iter().zip(surveys) {
@@ -76,14 +77,14 @@ pub(super) async fn look_up(world: &World, inputs: &[Input], surveys: &[Option<S
 impl Found {
     /// A change whose labels could not be had for now waits for the next round: what a commit says stays for ever. Gives
     /// which surveys are to be made again.
-    pub(super) fn withhold(&self, inputs: &mut [Input], surveys: &[Option<Survey>]) -> Vec<usize> {
+    pub(super) fn withhold(&self, inputs: &mut [Arc<Input>], surveys: &[Option<Survey>]) -> Vec<usize> {
         let mut without = Vec::new();
         for (place, (input, survey)) in inputs.iter_mut().zip(surveys).enumerate() {
             let mut lacking = false;
             for (index, change) in survey.iter().flat_map(due) {
                 let key = key(input, index, change.new.tag.as_deref().unwrap_or_default());
                 if let Some(Err(trouble)) = self.0.get(&key) {
-                    input.candidates[index] = Err(trouble.clone());
+                    Arc::make_mut(input).candidates[index] = Err(trouble.clone());
                     lacking = true;
                 }
             }
@@ -93,7 +94,7 @@ impl Found {
     }
 
     /// Puts the labels into the changes that are written.
-    pub(super) fn give(&self, inputs: &[Input], surveys: &mut [Option<Survey>]) {
+    pub(super) fn give(&self, inputs: &[Arc<Input>], surveys: &mut [Option<Survey>]) {
         for (input, survey) in inputs.iter().zip(surveys) {
             let Some(survey) = survey else { continue };
             let labelled: Vec<(Change, Labels)> = due(survey)

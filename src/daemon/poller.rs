@@ -34,7 +34,7 @@ pub struct Ask {
     pub selection: Selection,
     /// On whose behalf.
     pub credential: Option<Credential>,
-    /// The tag in use, whose digest is looked at in every poll (REG-10).
+    /// The tag that Git holds, or that runs: its digest is looked at in every poll (REG-10).
     pub in_use: Option<String>,
 }
 

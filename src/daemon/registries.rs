@@ -73,15 +73,20 @@ pub async fn follow(world: World, commands: mpsc::UnboundedSender<Command>, stop
             }
             Err(problem) => problems.push(problem.and_hint("the last good version stays in use")),
         }
-        problems.extend(world.registries.conf().problems.iter().cloned());
-        let endpoints = world.registries.endpoints();
-        // An entry's fault is among the file's problems already.
-        problems.extend(endpoints.iter().flat_map(|endpoint| endpoint.notices()));
-        problems.extend(world.polls.notices());
-        world.board.problems("registries", problems);
+        show(&world, problems);
         tokio::select! {
             _ = stop.cancelled() => return,
             _ = tokio::time::sleep(LOOK_EVERY) => {}
         }
     }
+}
+
+/// Shows what is wrong or notable: of the file, of its entries, of what rounds met; and these problems.
+pub fn show(world: &World, mut problems: Vec<Problem>) {
+    problems.extend(world.registries.conf().problems.iter().cloned());
+    let endpoints = world.registries.endpoints();
+    // An entry's fault is among the file's problems already.
+    problems.extend(endpoints.iter().flat_map(|endpoint| endpoint.notices()));
+    problems.extend(world.polls.notices());
+    world.board.problems("registries", problems);
 }

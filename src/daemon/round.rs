@@ -161,11 +161,13 @@ async fn see(world: &World, all: &[Governed], which: Vec<usize>) -> (BTreeMap<us
 
 async fn decide(
     world: &World,
-    mut inputs: Vec<Input>,
+    inputs: Vec<Input>,
     by_key: ByKey,
     problems: BTreeMap<String, Vec<Problem>>,
 ) -> Round {
     let mut round = Round { problems, ..Round::default() };
+    // Every pass reads them elsewhere, and none needs a copy: listings are what a round holds most of.
+    let mut inputs: Vec<Arc<Input>> = inputs.into_iter().map(Arc::new).collect();
     let mut views = Views { by_key };
     let mut surveys: Vec<Option<Survey>> = inputs.iter().map(|_| None).collect();
     for pass in 0..PASSES {
@@ -193,11 +195,13 @@ async fn decide(
     let mut places = HashMap::new();
     for (input, survey) in inputs.into_iter().zip(surveys) {
         let Some(mut survey) = survey else { continue };
+        let desired = survey.images.iter().map(|image| image.desired.as_ref()?.tag.clone());
+        world.polls.desires(&input.app.key, desired.collect());
         round.plan(std::mem::take(&mut survey.units), &input, &views, &mut places, world.settings.refuse_digest_only);
         if !survey.problems.is_empty() {
             round.problems.entry(input.app.key.to_string()).or_default().extend(survey.problems.clone());
         }
-        round.looked.push(Looked { app: input.app, settings: input.settings, survey });
+        round.looked.push(Looked { app: input.app.clone(), settings: input.settings.clone(), survey });
     }
     round.remotes = views.by_key.into_values().map(|(remote, _)| remote).collect();
     round.plans.sort_by(|a, b| {
@@ -299,13 +303,13 @@ impl Views {
 }
 
 /// Surveys read files of a mirror, which is disk work.
-async fn survey_all(world: &World, inputs: &[Input], views: &Views, which: Vec<usize>) -> Vec<(usize, Survey)> {
+async fn survey_all(world: &World, inputs: &[Arc<Input>], views: &Views, which: Vec<usize>) -> Vec<(usize, Survey)> {
     let settings = world.settings.clone();
     let offline = world.offline() && world.cluster.is_none();
-    let work: Vec<(usize, Input, Remotes)> =
+    let work: Vec<(usize, Arc<Input>, Remotes)> =
         which.into_iter().map(|i| (i, inputs[i].clone(), views.of(&inputs[i]))).collect();
     let surveyed = tokio::task::spawn_blocking(move || {
-        let one = |(index, input, remotes): (usize, Input, Remotes)| {
+        let one = |(index, input, remotes): (usize, Arc<Input>, Remotes)| {
             let inputs = Inputs {
                 app: &input.app,
                 settings: &input.settings,
@@ -328,12 +332,18 @@ async fn survey_all(world: &World, inputs: &[Input], views: &Views, which: Vec<u
 }
 
 /// Looks up what open surveys said is missing.
-async fn complete(world: &World, inputs: &mut [Input], views: &mut Views, surveys: &[Option<Survey>], open: &[usize]) {
+async fn complete(
+    world: &World,
+    inputs: &mut [Arc<Input>],
+    views: &mut Views,
+    surveys: &[Option<Survey>],
+    open: &[usize],
+) {
     for index in open {
         let wants = surveys[*index].as_ref().map(|survey| survey.wants.clone()).unwrap_or_default();
         for want in wants {
             match want {
-                Want::Digest(image, tag) => digest(world, &mut inputs[*index], image, &tag).await,
+                Want::Digest(image, tag) => digest(world, Arc::make_mut(&mut inputs[*index]), image, &tag).await,
                 Want::Branch(remote, branch) => {
                     let Some(Ok(key)) = inputs[*index].remotes.get(&remote).cloned() else { continue };
                     remotes::load_branch(world, &mut views.by_key, &key, &branch).await;

@@ -22,6 +22,7 @@ use super::sharing::Sharing;
 use super::status::NextRound;
 use super::watcher::{Applications, Seen};
 use super::world::World;
+use crate::adapters::heap;
 use crate::config::annotations;
 use crate::core::application::source::normalise_repo_url;
 use crate::core::application::{AppKey, Application};
@@ -87,6 +88,8 @@ pub struct Updater {
     complete: bool,
     /// It was logged how many Applications are governed.
     announced: bool,
+    /// A round ended since memory was given back.
+    used: bool,
 }
 
 impl Updater {
@@ -108,6 +111,7 @@ impl Updater {
             standings: Standings::default(),
             complete: false,
             announced: false,
+            used: false,
         }
     }
 
@@ -133,6 +137,9 @@ impl Updater {
         role.borrow_and_update();
         loop {
             if self.running.is_empty() {
+                if std::mem::take(&mut self.used) {
+                    tokio::task::spawn_blocking(heap::give_back);
+                }
                 progress.idle();
             }
             let due = self.next_due();
@@ -304,6 +311,7 @@ impl Updater {
 
     fn ended(&mut self, group: &str) {
         self.running.remove(group);
+        self.used = true;
         // Whoever was taken away during the round is in the books again.
         for key in self.standings.taken() {
             self.books.forget(key, Vec::new());

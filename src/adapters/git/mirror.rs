@@ -15,7 +15,7 @@ use git2::{ErrorClass, ErrorCode, ObjectType, Oid, Repository, RepositoryInitOpt
 use sha2::{Digest, Sha256};
 use std::collections::{BTreeSet, HashMap};
 use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
-use std::io;
+use std::io::{self, Write};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -298,6 +298,25 @@ impl Turn {
             Ok(format!("pack-{}", builder.name()?.unwrap_or_default()))
         };
         write().map_err(|error| self.damaged(&error))
+    }
+
+    /// Stores a pack that needs nothing from outside, durably, and gives the name of its files.
+    pub(super) fn store_pack(&self, pack: &[u8]) -> Result<String, Error> {
+        let dir = self.pack_dir();
+        let index = || -> Result<String, git2::Error> {
+            let mut indexer = git2::Indexer::new(None, &dir, 0, false)?;
+            indexer.write_all(pack).map_err(|error| git2::Error::from_str(&error.to_string()))?;
+            Ok(format!("pack-{}", indexer.commit()?))
+        };
+        let name = index().map_err(|error| Error::mirror(&self.shown, error))?;
+        // The indexer leaves that to us.
+        let durable = |path: &Path| File::open(path).and_then(|file| file.sync_all());
+        let path = dir.join(&name);
+        [path.with_extension("pack"), path.with_extension("idx"), dir]
+            .iter()
+            .try_for_each(|path| durable(path))
+            .map_err(|error| Error::mirror(&self.shown, error))?;
+        Ok(name)
     }
 
     pub(super) fn pack_dir(&self) -> PathBuf {

@@ -17,6 +17,7 @@ mod local;
 mod metadata;
 mod mirror;
 mod objects;
+mod pack;
 mod packet;
 mod remote;
 mod settings;

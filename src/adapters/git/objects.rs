@@ -1,9 +1,10 @@
-//! Edits made on Git objects (GIT-6): blobs, trees and commits of a chain, built in memory and stored as one pack
-//! (GIT-7). No work tree, index, hooks, filters or attributes; links are never followed or replaced (PATH-1).
+//! Edits made on Git objects (GIT-6): blobs, trees and commits of a chain, built in memory part by part and stored as
+//! one pack (GIT-7). No work tree, index, hooks, filters or attributes; links are never followed or replaced (PATH-1).
 
 use super::CommitId;
 use super::error::Error;
 use super::mirror::Turn;
+use super::pack::Pack;
 use super::tip::MOST_FILE_BYTES;
 use super::trees::Trees;
 use crate::core::writeback::{FileChange, Refusal};
@@ -12,15 +13,18 @@ use git2::{ObjectType, Oid, Repository, Signature, Time};
 use jiff::Timestamp;
 use std::collections::BTreeMap;
 use std::fmt;
-use std::fs;
 
 /// Commits per chain (GIT-7).
 pub const MOST_COMMITS: usize = 2_000;
 
-/// Bytes of trees a chain may hold in memory before it ends early: a commit rewrites every folder above its files, and
-/// a flat folder of ten thousands of entries weighs a megabyte each time. A chain of 2,000 commits in folders of a
-/// hundred weighs a sixth of this, one of 500 in a single folder as well.
-const MOST_CHAIN_BYTES: usize = 64 << 20;
+/// Bytes of trees a chain may write before it ends early: a commit rewrites every folder above its files, and a flat
+/// folder of ten thousands of entries weighs a megabyte each time, so that a chain would take minutes. One of 2,000
+/// commits in a single folder of 2,000 weighs two thirds of this.
+const MOST_CHAIN_BYTES: usize = 256 << 20;
+
+/// What is built stands in memory until there is as much as this, of at least as many commits: then it is packed. Each
+/// part of a pack holds its folders whole once, whatever the number of commits that change an entry in them.
+const PART: (usize, usize) = (1 << 20, 50);
 
 /// Who a commit is by; author and committer are the same (CMT-2).
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -86,36 +90,36 @@ pub(super) fn build(
     let mut trees = Trees::of(turn, repository, &odb, root);
     let mut ids = Vec::new();
     let mut tip = base;
+    // A commit that changes nothing has its parent's id; before the first that does, that is the base's.
+    let made = |ids: &[CommitId]| -> Vec<CommitId> { ids.iter().copied().filter(|id| *id != base).collect() };
+    let mut pack = Pack::default();
+    let mut packed = 0;
     for commit in commits.iter().take(MOST_COMMITS) {
         if trees.weight > MOST_CHAIN_BYTES {
             break;
         }
         tip = add(turn, repository, &mut trees, tip, commit)?;
         ids.push(tip);
+        if trees.held > PART.0 && ids.len() - packed >= PART.1 {
+            let part = |pack: &mut Pack| -> Result<(), git2::Error> {
+                pack.add(repository, &made(&ids[packed..]), &trees.written)?;
+                // The next commit looks for its parent.
+                let parent = odb.read(tip.into())?.data().to_vec();
+                memory.reset()?;
+                odb.write(ObjectType::Commit, &parent).map(drop)
+            };
+            part(&mut pack).map_err(fail)?;
+            trees.let_go();
+            packed = ids.len();
+        }
     }
     if tip == base {
         return Ok(Chain { base, ids, tip, pack: Bytes::new(), pack_name: String::new() });
     }
-    let write = || -> Result<String, git2::Error> {
-        let mut builder = repository.packbuilder()?;
-        builder.set_threads(1);
-        // All objects are known; a walk would look at every entry of every folder once more.
-        for id in ids.iter().rev().filter(|id| **id != base) {
-            builder.insert_object((*id).into(), None)?;
-        }
-        for (id, path) in trees.written.iter().rev() {
-            builder.insert_object(*id, Some(path))?;
-        }
-        // Writing to a folder is the one way libgit2 syncs a pack: its pack writer does not, whatever
-        // core.fsyncObjectFiles says.
-        builder.write(&turn.pack_dir(), 0)?;
-        let name = format!("pack-{}", builder.name()?.unwrap_or_default());
-        memory.reset()?;
-        Ok(name)
-    };
-    let pack_name = write().map_err(fail)?;
-    let pack = fs::read(turn.pack_dir().join(format!("{pack_name}.pack")))
-        .map_err(|e| Error::mirror("a chain of commits", e))?;
+    pack.add(repository, &made(&ids[packed..]), &trees.written).map_err(fail)?;
+    memory.reset().map_err(fail)?;
+    let pack = pack.finish();
+    let pack_name = turn.store_pack(&pack)?;
     Ok(Chain { base, ids, tip, pack: pack.into(), pack_name })
 }
 

@@ -17,9 +17,11 @@ pub(super) struct Trees<'r> {
     odb: &'r Odb<'r>,
     root: Oid,
     folders: HashMap<String, Folder>,
-    /// Every object written, with the path it stands at.
+    /// Every object written since [`Trees::let_go`], with the path it stands at.
     pub(super) written: Vec<(Oid, String)>,
-    /// Bytes of the trees written.
+    /// Bytes of them.
+    pub(super) held: usize,
+    /// Bytes of all trees ever written.
     pub(super) weight: usize,
 }
 
@@ -83,7 +85,13 @@ impl Folder {
 
 impl<'r> Trees<'r> {
     pub(super) fn of(turn: &'r Turn, repository: &'r Repository, odb: &'r Odb<'r>, root: Oid) -> Trees<'r> {
-        Trees { turn, repository, odb, root, folders: HashMap::new(), written: Vec::new(), weight: 0 }
+        Trees { turn, repository, odb, root, folders: HashMap::new(), written: Vec::new(), held: 0, weight: 0 }
+    }
+
+    /// What was written is in a pack; the folders stay known.
+    pub(super) fn let_go(&mut self) {
+        self.written.clear();
+        self.held = 0;
     }
 
     /// What stands at a path whose every parent is a folder or missing; anything else on the way is refused (PATH-1).
@@ -155,6 +163,7 @@ impl<'r> Trees<'r> {
     fn write(&mut self, kind: ObjectType, bytes: &[u8], path: String) -> Result<Oid, Error> {
         let id = self.odb.write(kind, bytes).map_err(|e| self.turn.damaged(&e))?;
         self.written.push((id, path));
+        self.held += bytes.len();
         Ok(id)
     }
 

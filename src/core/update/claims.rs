@@ -1,6 +1,7 @@
 //! Claims: which image wants which value where. Two that want different ones at one place would overwrite each other for
 //! ever, so neither is written (image-updates.md OWN-6).
 
+use std::borrow::Borrow;
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::decision::{Change, State, collisions};
@@ -24,11 +25,12 @@ pub struct Claim {
 }
 
 /// The claims that meet another value at their place, by their position, and what to say of each.
-pub fn meet(claims: &[Claim]) -> BTreeMap<usize, String> {
+pub fn meet<C: Borrow<Claim>>(claims: &[C]) -> BTreeMap<usize, String> {
+    let claims: Vec<&Claim> = claims.iter().map(Borrow::borrow).collect();
     let met = collisions(claims.iter().map(|claim| (&claim.place, &claim.value)));
     let mut at: BTreeMap<&(String, String), BTreeSet<String>> = BTreeMap::new();
     for index in &met {
-        let claim = &claims[*index];
+        let claim = claims[*index];
         at.entry(&claim.place).or_default().insert(format!("{} of {}", claim.value, claim.app));
     }
     let text = |claim: &Claim| {
@@ -36,7 +38,7 @@ pub fn meet(claims: &[Claim]) -> BTreeMap<usize, String> {
         let values: Vec<String> = at[&claim.place].iter().cloned().collect();
         format!("different values are meant for {inner} in {outer}: {}", values.join(", "))
     };
-    met.into_iter().map(|index| (index, text(&claims[index]))).collect()
+    met.into_iter().map(|index| (index, text(claims[index]))).collect()
 }
 
 /// Takes back what a survey would write for these images, and for those that share a unit with one of them (DEC-8).

@@ -13,6 +13,7 @@ use tokio::time::Instant;
 use super::Key;
 use crate::adapters::registry::{Listing, Metadata, Row};
 use crate::adapters::store::{KeptListing, Store};
+use crate::core::application::AppKey;
 use crate::core::problem::Problem;
 use crate::core::update::survey::Trouble;
 
@@ -47,6 +48,8 @@ pub struct Polls {
     failing: Mutex<HashMap<(Key, Part), Failing>>,
     notices: Mutex<BTreeSet<Problem>>,
     lists: Mutex<Lists>,
+    /// The tags that Git held when an Application was last looked at, one place per image.
+    desired: Mutex<HashMap<AppKey, Vec<Option<String>>>>,
 }
 
 /// The last poll of a repository that several remotes' rounds ask. Its lock is held during a poll, so that rounds that
@@ -93,6 +96,22 @@ impl Polls {
             shared.retain(|_, place| Arc::strong_count(place) > 1);
         }
         shared.entry(key.clone()).or_default().clone()
+    }
+
+    /// What Git holds for the images of an Application.
+    pub fn desires(&self, app: &AppKey, tags: Vec<Option<String>>) {
+        locked(&self.desired).insert(app.clone(), tags);
+    }
+
+    /// The tag that Git held for this image of an Application, if that is known: its digest is looked at in every poll
+    /// (REG-10).
+    pub fn desired(&self, app: &AppKey, image: usize) -> Option<String> {
+        locked(&self.desired).get(app)?.get(image)?.clone()
+    }
+
+    /// An Application is gone, or not governed.
+    pub fn forget(&self, app: &AppKey) {
+        locked(&self.desired).remove(app);
     }
 
     /// Why this part of a repository is not to be asked now, if it is not.

@@ -1,18 +1,18 @@
 //! What surveys of one round mean for each other and for what came before: values that a parent put back, places that
 //! several images claim.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::{Input, Views, survey_all};
-use crate::core::update::claims;
+use crate::core::update::claims::{self, Claim};
 use crate::core::update::survey::Survey;
 use crate::daemon::parents;
 use crate::daemon::world::World;
 
 /// What a parent has just put back is held instead of written again. The Application is read once more for that: the
 /// version at hand may be older than our own write.
-pub(super) async fn hold_back(world: &World, inputs: &mut [Input], views: &Views, surveys: &mut [Option<Survey>]) {
+pub(super) async fn hold_back(world: &World, inputs: &mut [Arc<Input>], views: &Views, surveys: &mut [Option<Survey>]) {
     for index in 0..inputs.len() {
         let (Some(parent), Some(survey)) = (inputs[index].parent.clone(), surveys[index].clone()) else { continue };
         parents::outrun(world, &inputs[index].app, &survey, &inputs[index].holds.held).await;
@@ -22,7 +22,7 @@ pub(super) async fn hold_back(world: &World, inputs: &mut [Input], views: &Views
         }
         let Some(cluster) = &world.cluster else { continue };
         match cluster.application(&inputs[index].app.key).await {
-            Ok(Some(app)) => inputs[index].app = Arc::new(app),
+            Ok(Some(app)) => Arc::make_mut(&mut inputs[index]).app = Arc::new(app),
             Ok(None) | Err(_) => continue,
         }
         for (at, done) in survey_all(world, inputs, views, vec![index]).await {
@@ -31,7 +31,7 @@ pub(super) async fn hold_back(world: &World, inputs: &mut [Input], views: &Views
         let Some(survey) = &surveys[index] else { continue };
         let held = parents::notice(world, &inputs[index].app, &parent, survey, &inputs[index].holds.released).await;
         parents::remember(world, &inputs[index].app, &parent, survey, &held).await;
-        inputs[index].holds.held.extend(held);
+        Arc::make_mut(&mut inputs[index]).holds.held.extend(held);
         for (at, done) in survey_all(world, inputs, views, vec![index]).await {
             surveys[at] = Some(done);
         }
@@ -40,16 +40,13 @@ pub(super) async fn hold_back(world: &World, inputs: &mut [Input], views: &Views
 
 /// Images of any Applications that want different values at one place are not written (OWN-6). What those want that
 /// are not looked at now is known from when they were.
-pub(super) fn collide(world: &World, inputs: &[Input], surveys: &mut [Option<Survey>]) {
+pub(super) fn collide(world: &World, inputs: &[Arc<Input>], surveys: &mut [Option<Survey>]) {
     let mut known = world.claims.lock().unwrap_or_else(|e| e.into_inner());
-    let mut all = Vec::new();
-    for (input, survey) in inputs.iter().zip(surveys.iter()) {
-        let own = survey.as_ref().map(|survey| survey.claims.clone()).unwrap_or_default();
-        all.extend(own.clone());
+    for (input, survey) in inputs.iter().zip(surveys.iter_mut()) {
+        let own = survey.as_mut().map(|survey| std::mem::take(&mut survey.claims)).unwrap_or_default();
         known.insert(input.app.key.clone(), own);
     }
-    let looked: BTreeSet<_> = inputs.iter().map(|input| &input.app.key).collect();
-    all.extend(known.iter().filter(|(key, _)| !looked.contains(key)).flat_map(|(_, claims)| claims.clone()));
+    let all: Vec<&Claim> = known.values().flatten().collect();
     let met = claims::meet(&all);
     for (input, survey) in inputs.iter().zip(surveys) {
         let own: BTreeMap<usize, String> = met

@@ -113,7 +113,7 @@ async fn ask(
     let mut known = BTreeMap::new();
     for (app, settings) in governed {
         let mut own = Vec::new();
-        for tracked in &settings.images {
+        for (image, tracked) in settings.images.iter().enumerate() {
             if let Some(problem) = &tracked.unusable {
                 own.push(Err(Trouble { kind: problem.code, text: problem.to_string() }));
                 continue;
@@ -126,7 +126,7 @@ async fn ask(
             }
             own.push(match &known[&key] {
                 Ok(credential) => {
-                    let in_use = in_use(app, &tracked.image);
+                    let in_use = world.polls.desired(&app.key, image).or_else(|| in_use(app, &tracked.image));
                     let (image, selection) = (tracked.image.clone(), tracked.selection.clone());
                     asks.push(Ask { image, selection, credential: credential.clone(), in_use });
                     asked_for.push((app, form));

@@ -117,6 +117,33 @@ async fn metadata_cache_survives_restart_reg_10_and_reg_12_explain_shows_the_las
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn reg_10_of_old_tags_the_one_in_git_is_looked_at_in_every_poll() {
+    const TAGS: usize = 20;
+    let stage = Stage::new().await;
+    for n in 0..TAGS {
+        let created = format!("2026-01-{:02}T00:00:00Z", n + 1);
+        stage.registry.push("team/web", &format!("build-{n:03}"), &Image::new(&n.to_string(), &created)).await;
+    }
+    stage.repository.commit("main", "first", &[("apps/web/values.yaml", &stage.values("web", "build-001"))]);
+    let mut app = annotated(stage.helm_app("web", ""), &[("app.update-strategy", "newest-build")]);
+    app["metadata"]["annotations"][format!("{PREFIX}image-list")] = json!(format!("app={}", stage.image("web")));
+    app["status"]["summary"]["images"] = json!([format!("{}:build-003", stage.image("web"))]);
+    let house = offline(&stage, &[app], "2s").with(["--dry-run".to_owned()]);
+    house.start().await;
+    house.until("the first round ends", |status| status["rounds"].as_u64() >= Some(1)).await;
+    house.rounds(1).await;
+    stage.front.requests();
+    house.rounds(1).await;
+    let requests = stage.front.requests();
+    let [listings, heads, manifests, blobs] = kinds(&requests);
+    assert!(listings >= 1 && heads >= 11 && (manifests, blobs) == (0, 0), "{requests:?}");
+    let asked = |tag: &str| requests.iter().any(|r| r.starts_with("HEAD") && r.contains(&format!("/manifests/{tag}")));
+    assert!(asked("build-001") && asked("build-010") && asked("build-019"), "{requests:?}");
+    assert!(!asked("build-000") && !asked("build-003") && !asked("build-009"), "{requests:?}");
+    house.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn secret_rotation_without_restart_cred_5_cred_6_reg_2_with_and_without_credsexpire() {
     let stage = Stage::with(Access::Basic("robot".into(), "pa:ss".into())).await;
     let names = ["tenant", "plain", "expiring"];
