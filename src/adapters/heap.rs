@@ -1,16 +1,15 @@
 //! The system's allocator: set up to stay small, and told to give back what a round used. The only unsafe code here.
 
-/// By default glibc gives each thread a pool of its own and keeps what was freed in all of them: with a push of 500
-/// commits, where the heap in use is 23 MiB, 46 stay resident. With two pools that give back what they do not need it
-/// is 30, at the same speed. Whoever sets `MALLOC_ARENA_MAX` decides by himself. To be called first, while the process
-/// has one thread.
+/// By default glibc gives each thread a pool of its own, and what was freed stays resident in each of them. One pool
+/// that gives back what it does not need keeps half as much; whole figures are in tests/bench, with and without. Whoever
+/// sets `MALLOC_ARENA_MAX` decides by himself. To be called first, while the process has one thread.
 #[allow(unsafe_code)] // mallopt has no safe door
 #[cfg(all(target_os = "linux", target_env = "gnu"))]
 pub fn keep_small() {
     if std::env::var_os("MALLOC_ARENA_MAX").is_none() {
         // SAFETY: stores two numbers inside the allocator, which its documentation allows at any time.
         unsafe {
-            libc::mallopt(libc::M_ARENA_MAX, 2);
+            libc::mallopt(libc::M_ARENA_MAX, 1);
             libc::mallopt(libc::M_TRIM_THRESHOLD, 64 * 1024);
         }
     }

@@ -2,6 +2,7 @@
 //! problem for each mistake. What concerns one image stops that image; what ANN-5 names stops the Application.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use serde_json::Value as Json;
 
@@ -36,7 +37,7 @@ pub fn settings_with(app: &Application, defaults: &Defaults) -> (Option<AppSetti
     let label = app.label();
     let problems = reader.problems.into_iter().map(|p| p.in_object(&label)).collect();
     let settings = settings.map(|mut settings| {
-        for image in &mut settings.images {
+        for image in settings.images.iter_mut().map(Arc::make_mut) {
             image.unusable = image.unusable.take().map(|p| p.in_object(&label));
         }
         for item in &mut settings.unreadable {
@@ -107,7 +108,7 @@ impl<'a> Reader<'a> {
         let aliases: Vec<String> = items.iter().filter_map(|i| i.alias.as_deref().map(key_part)).collect();
         self.problems.extend(annotation_keys::unknown(self.annotations.keys(), &aliases));
         self.app_wide_later_keys();
-        let images = items.into_iter().map(|item| self.image(item)).collect();
+        let images = items.into_iter().map(|item| Arc::new(self.image(item))).collect();
         let method = self.method();
         let git_branch = self.branch();
         let settings = AppSettings {

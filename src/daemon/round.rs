@@ -159,12 +159,7 @@ async fn see(world: &World, all: &[Governed], which: Vec<usize>) -> (BTreeMap<us
     (which.into_iter().zip(each).collect(), by_key)
 }
 
-async fn decide(
-    world: &World,
-    inputs: Vec<Input>,
-    by_key: ByKey,
-    problems: BTreeMap<String, Vec<Problem>>,
-) -> Round {
+async fn decide(world: &World, inputs: Vec<Input>, by_key: ByKey, problems: BTreeMap<String, Vec<Problem>>) -> Round {
     let mut round = Round { problems, ..Round::default() };
     // Every pass reads them elsewhere, and none needs a copy: listings are what a round holds most of.
     let mut inputs: Vec<Arc<Input>> = inputs.into_iter().map(Arc::new).collect();

@@ -1,31 +1,37 @@
 //! Which repositories several remotes' rounds ask: what one of them learns of those serves the others too
 //! (image-updates.md CYC-5). Of all others nothing is kept.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
 
 use crate::config::annotations;
 use crate::core::application::{AppKey, Application};
 use crate::core::image::Repository;
 
-/// The repositories of every governed Application, by the group whose rounds look at it.
+/// The repositories of every governed Application, by the group whose rounds look at it. As a rule each Application has
+/// one repository and each repository one group, so they stand in lists: a map's smallest node has room for eleven.
 #[derive(Default)]
 pub struct Sharing {
-    apps: HashMap<AppKey, (String, BTreeSet<Repository>)>,
+    apps: HashMap<AppKey, (Arc<str>, Box<[Repository]>)>,
     /// How many Applications of each group use a repository.
-    users: HashMap<Repository, BTreeMap<String, usize>>,
+    users: HashMap<Repository, Vec<(Arc<str>, usize)>>,
 }
 
 impl Sharing {
     /// An Application as it is now; without group it is not looked at.
     pub fn set(&mut self, app: &Application, group: Option<&str>) {
         self.forget(&app.key);
-        let Some(group) = group else { return };
+        let Some(group) = group.map(Arc::<str>::from) else { return };
         let images = annotations::settings(app).0.map(|settings| settings.images).unwrap_or_default();
         let repositories: BTreeSet<Repository> = images.iter().map(|image| image.repository()).collect();
         for repository in &repositories {
-            *self.users.entry(repository.clone()).or_default().entry(group.to_owned()).or_default() += 1;
+            let groups = self.users.entry(repository.clone()).or_default();
+            match groups.iter_mut().find(|(known, _)| *known == group) {
+                Some((_, count)) => *count += 1,
+                None => groups.push((group.clone(), 1)),
+            }
         }
-        self.apps.insert(app.key.clone(), (group.to_owned(), repositories));
+        self.apps.insert(app.key.clone(), (group, repositories.into_iter().collect()));
     }
 
     /// An Application is gone.
@@ -33,10 +39,8 @@ impl Sharing {
         let Some((group, repositories)) = self.apps.remove(key) else { return };
         for repository in repositories {
             let Some(groups) = self.users.get_mut(&repository) else { continue };
-            if let Some(count) = groups.get_mut(&group) {
-                *count -= 1;
-            }
-            groups.retain(|_, count| *count > 0);
+            groups.iter_mut().filter(|(known, _)| *known == group).for_each(|(_, count)| *count -= 1);
+            groups.retain(|(_, count)| *count > 0);
             if groups.is_empty() {
                 self.users.remove(&repository);
             }
@@ -45,7 +49,10 @@ impl Sharing {
 
     /// The repositories of a group that others ask too.
     pub fn shared(&self, group: &str) -> BTreeSet<Repository> {
-        let several = self.users.iter().filter(|(_, groups)| groups.len() > 1 && groups.contains_key(group));
+        let several = self
+            .users
+            .iter()
+            .filter(|(_, groups)| groups.len() > 1 && groups.iter().any(|(known, _)| **known == *group));
         several.map(|(repository, _)| repository.clone()).collect()
     }
 }

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 
 use futures::future::BoxFuture;
+use futures::stream::FuturesUnordered;
 use futures::{FutureExt, StreamExt};
 use jiff::{SignedDuration, Timestamp};
 
@@ -28,32 +29,55 @@ const TOLD_AGAIN: usize = 5_000;
 /// Tells of values that became durable, and asks Argo CD to look at their Applications again.
 pub(super) async fn written(world: &World, events: &[Event], looked: &[Looked]) {
     let Some(cluster) = world.cluster.as_ref().filter(|_| !world.offline()) else { return };
-    let told = writes(events).into_iter().map(|own| {
+    let mut told = Telling::default();
+    for own in writes(events) {
         let looked = looked.iter().find(|looked| looked.app.key == own[0].app);
         let refresh = looked.and_then(|looked| refresh_of(looked, &own));
         let version = looked.map(|looked| looked.app.resource_version.clone()).unwrap_or_default();
-        tell(cluster.clone(), own, version, refresh, world.settings.kube_events).boxed()
-    });
-    told_all(world, told.collect()).await;
+        told.add(tell(cluster.clone(), own, version, refresh, world.settings.kube_events)).await;
+    }
+    told.end(world).await;
 }
 
 /// Events by the write they belong to: what one commit or patch did to one Application is one Kubernetes Event,
 /// whenever and however often it is told.
-fn writes(events: &[Event]) -> Vec<Vec<Event>> {
-    let mut writes: BTreeMap<(&AppKey, Timestamp, &str), Vec<Event>> = BTreeMap::new();
+fn writes(events: &[Event]) -> Vec<Vec<&Event>> {
+    let mut writes: BTreeMap<(&AppKey, Timestamp, &str), Vec<&Event>> = BTreeMap::new();
     for event in events {
         let commit = event.place.as_ref().map_or("", |place| place.commit.as_str());
-        writes.entry((&event.app, event.at, commit)).or_default().push(event.clone());
+        writes.entry((&event.app, event.at, commit)).or_default().push(event);
     }
     writes.into_values().collect()
 }
 
-async fn told_all(world: &World, told: Vec<BoxFuture<'_, Option<String>>>) {
-    let denied: Vec<Option<String>> = futures::stream::iter(told).buffer_unordered(AT_ONCE).collect().await;
-    let denied: Vec<String> = denied.into_iter().flatten().collect();
-    // One notice, no error: the push stands whatever becomes of this (GIT-14).
-    let notice = denied.first().map(|text| Problem::warning("kubernetes-forbidden", text.clone()));
-    world.board.problems("refresh", notice.into_iter().collect());
+/// What is being told, a few Applications at a time: requests for hundreds of them weigh megabytes.
+#[derive(Default)]
+struct Telling<'a> {
+    waiting: FuturesUnordered<BoxFuture<'a, Option<String>>>,
+    denied: Option<String>,
+}
+
+impl<'a> Telling<'a> {
+    async fn add(&mut self, one: impl Future<Output = Option<String>> + Send + 'a) {
+        if self.waiting.len() >= AT_ONCE {
+            self.note().await;
+        }
+        self.waiting.push(one.boxed());
+    }
+
+    async fn note(&mut self) {
+        let denied = self.waiting.next().await.flatten();
+        self.denied = self.denied.take().or(denied);
+    }
+
+    /// One notice, no error: the push stands whatever becomes of this (GIT-14).
+    async fn end(mut self, world: &World) {
+        while !self.waiting.is_empty() {
+            self.note().await;
+        }
+        let notice = self.denied.map(|text| Problem::warning("kubernetes-forbidden", text));
+        world.board.problems("refresh", notice.into_iter().collect());
+    }
 }
 
 /// Records the Kubernetes Events of what was written just before this process began to lead: whoever wrote it may have
@@ -68,14 +92,17 @@ pub(super) async fn tell_again(world: &World) {
     events.retain(|event| event.kind == Kind::Committed && now.duration_since(event.at) < TELL_AGAIN);
     // The journal gives the newest first.
     events.reverse();
-    let told = writes(&events).into_iter().map(|own| tell(cluster.clone(), own, String::new(), None, true).boxed());
-    told_all(world, told.collect()).await;
+    let mut told = Telling::default();
+    for own in writes(&events) {
+        told.add(tell(cluster.clone(), own, String::new(), None, true)).await;
+    }
+    told.end(world).await;
 }
 
 /// Asks Argo CD to look at an Application again and records a Kubernetes Event; what was denied, if anything.
 async fn tell(
     cluster: Cluster,
-    events: Vec<Event>,
+    events: Vec<&Event>,
     version: String,
     refresh: Option<Refresh>,
     record: bool,
@@ -118,7 +145,7 @@ pub(super) async fn warn(world: &World, app: &Application, event: &Event) {
     }
 }
 
-fn refresh_of(looked: &Looked, events: &[Event]) -> Option<Refresh> {
+fn refresh_of(looked: &Looked, events: &[&Event]) -> Option<Refresh> {
     let asked = match looked.settings.refresh {
         Asked::Off => return None,
         _ if looked.app.hydrated => Refresh::Hydrate,
@@ -139,7 +166,7 @@ fn tracks(looked: &Looked, event: &Event) -> bool {
     looked.app.sources.iter().any(|s| normalise_repo_url(&s.repo_url) == url && named(&s.target_revision))
 }
 
-fn note<'a>(events: &'a [Event], version: &'a str, message: &'a str) -> Note<'a> {
+fn note<'a>(events: &[&'a Event], version: &'a str, message: &'a str) -> Note<'a> {
     let mut annotations = BTreeMap::new();
     for (n, event) in events.iter().enumerate() {
         let name = event

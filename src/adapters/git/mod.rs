@@ -108,6 +108,8 @@ impl Git {
     /// Everything Git, with mirrors below the settings' state directory.
     pub fn new(settings: Settings, http: Http) -> Git {
         let mirrors = Mirrors::below(&settings.state_dir);
+        // What is read of a tip is kept parsed by us; libgit2 would keep every small object of a push once more.
+        git2::opts::enable_caching(false);
         let settings = Arc::new(settings);
         Git(Arc::new(Inner {
             settings,

@@ -24,7 +24,7 @@ const MOST_CHAIN_BYTES: usize = 256 << 20;
 
 /// What is built stands in memory until there is as much as this, of at least as many commits: then it is packed. Each
 /// part of a pack holds its folders whole once, whatever the number of commits that change an entry in them.
-const PART: (usize, usize) = (1 << 20, 50);
+const PART: (usize, usize) = (512 << 10, 50);
 
 /// Who a commit is by; author and committer are the same (CMT-2).
 #[derive(Clone, Debug, PartialEq, Eq)]

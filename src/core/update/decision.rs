@@ -2,6 +2,7 @@
 //! (image-updates.md §8, §12).
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use jiff::Timestamp;
 
@@ -144,7 +145,7 @@ pub struct Decision {
 #[derive(Clone, Copy)]
 pub struct Facts<'a> {
     /// All governed images of the Application, the one decided about among them.
-    pub siblings: &'a [TrackedImage],
+    pub siblings: &'a [Arc<TrackedImage>],
     /// Every live image: [`live_images`].
     pub live: &'a [ImageRef],
     /// What the image's place holds; `None` if unknown.
@@ -184,7 +185,7 @@ pub fn live_images(app: &Application) -> Vec<ImageRef> {
 
 /// The live entries of an image. Where several governed images share the repository, an entry is an image's own only
 /// if that image alone accepts its tag.
-pub fn live_set(image: &TrackedImage, siblings: &[TrackedImage], live: &[ImageRef]) -> LiveSet {
+pub fn live_set(image: &TrackedImage, siblings: &[Arc<TrackedImage>], live: &[ImageRef]) -> LiveSet {
     let of = |repository| live.iter().filter(|l| l.canonical() == repository).cloned().collect::<Vec<_>>();
     let renamed = image.names.kustomize_name.as_deref().and_then(|name| ImageRef::parse_reference(name).ok());
     let mut repository = image.repository();
@@ -198,7 +199,8 @@ pub fn live_set(image: &TrackedImage, siblings: &[TrackedImage], live: &[ImageRe
     if gate.is_empty() {
         gate = of(repository.clone());
     }
-    let sharing: Vec<&TrackedImage> = siblings.iter().filter(|s| s.repository() == image.repository()).collect();
+    let sharing: Vec<&TrackedImage> =
+        siblings.iter().map(AsRef::as_ref).filter(|s: &&TrackedImage| s.repository() == image.repository()).collect();
     if sharing.len() < 2 {
         return LiveSet { own: gate.clone(), gate };
     }

@@ -107,7 +107,7 @@ pub struct Destination {
 #[derive(Clone, Debug)]
 pub struct ImageReport {
     /// The image as configured.
-    pub image: TrackedImage,
+    pub image: Arc<TrackedImage>,
     /// Its state.
     pub state: State,
     /// What its place holds.
@@ -254,7 +254,7 @@ fn image(
         ineffective: None,
     };
     if inputs.allow_downgrade {
-        report.image.allow_downgrade = true;
+        Arc::make_mut(&mut report.image).allow_downgrade = true;
     }
     if let Some(problem) = &tracked.unusable {
         report.trouble = Some(Trouble { kind: problem.code, text: problem.to_string() });

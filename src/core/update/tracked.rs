@@ -1,6 +1,8 @@
 //! TrackedImage: one image of one Application, how and where to keep it fresh; AppSettings: all of them, and where
 //! they are written. Whatever people wrote it in, after this point nobody knows (image-updates.md ANN-8).
 
+use std::sync::Arc;
+
 use super::commit::BranchSetting;
 use crate::core::image::{ImageRef, Repository, Selection};
 use crate::core::problem::Problem;
@@ -133,7 +135,7 @@ pub struct UnreadableItem {
 #[derive(Clone, Debug)]
 pub struct AppSettings {
     /// The images, in the order of the list.
-    pub images: Vec<TrackedImage>,
+    pub images: Vec<Arc<TrackedImage>>,
     /// Items of the list that could not be read.
     pub unreadable: Vec<UnreadableItem>,
     /// Where changes go.

@@ -1,5 +1,7 @@
 //! Tests of the decision (image-updates.md §8, §12); commits and branches in a file of their own.
 
+use std::sync::Arc;
+
 use super::*;
 use crate::core::image::{Candidate, ImageRef, Selection, Strategy, TagFilter};
 use crate::core::problem::Problem;
@@ -54,6 +56,10 @@ fn candidates(tags: &[&str]) -> Vec<Candidate> {
         .collect()
 }
 
+fn shared(images: &[TrackedImage]) -> Vec<Arc<TrackedImage>> {
+    images.iter().cloned().map(Arc::new).collect()
+}
+
 fn decided(image: &TrackedImage, live: &[&str], place: Option<&str>, tags: &[&str]) -> Decision {
     decided_among(image, std::slice::from_ref(image), live, place, tags)
 }
@@ -70,7 +76,7 @@ fn decided_among(
     decide(
         image,
         &Facts {
-            siblings,
+            siblings: &shared(siblings),
             live: &live,
             desired: place.as_ref(),
             choice: &choice,
@@ -199,13 +205,13 @@ fn dis_6_sibling_aliases_by_tag_family() {
     assert_eq!(outcome(&be), ("update-due", "backend-1>backend-2".to_owned()), "dis_6");
     let fe = decided_among(&images[1], &images, &live, None, &tags);
     assert_eq!(outcome(&fe), ("up-to-date", String::new()), "dis_6");
-    let own = |i: usize| live_set(&images[i], &images, &refs(&live)).own;
+    let own = |i: usize| live_set(&images[i], &shared(&images), &refs(&live)).own;
     assert_eq!((own(0), own(1)), (refs(&live[..1]), refs(&live[1..])));
     // What none accepts, or both, opens the gate for both and is compared with neither.
-    let stray = live_set(&images[0], &images, &refs(&["acme/app:other"]));
+    let stray = live_set(&images[0], &shared(&images), &refs(&["acme/app:other"]));
     assert_eq!((stray.gate.len(), stray.own.len()), (1, 0));
     let twins = [tracked(Strategy::SemVer, "a=acme/app:1.x"), tracked(Strategy::SemVer, "b=acme/app:*")];
-    let shared = live_set(&twins[1], &twins, &refs(&["acme/app:1.0.0", "acme/app:2.0.0"]));
+    let shared = live_set(&twins[1], &shared(&twins), &refs(&["acme/app:1.0.0", "acme/app:2.0.0"]));
     assert_eq!((shared.gate.len(), shared.own), (2, refs(&["acme/app:2.0.0"])));
 }
 

@@ -33,7 +33,7 @@ fn git_source() -> Json {
 
 fn settings(method: Method, target: &str, images: Vec<TrackedImage>) -> AppSettings {
     AppSettings {
-        images,
+        images: images.into_iter().map(Arc::new).collect(),
         unreadable: Vec::new(),
         method,
         write_back_target: target.to_owned(),
@@ -221,9 +221,9 @@ fn dec_7_a_hold_is_looked_at_again_with_the_same_answer_of_the_registry() {
     // One answer, and each setting gives its own state from it.
     let state = |settings: &AppSettings| states(&surveyed(&app, settings, &[&["1.2.0"]], &beside));
     assert_eq!(state(&settings), ["held"]);
-    settings.images[0].allow_downgrade = true;
+    Arc::make_mut(&mut settings.images[0]).allow_downgrade = true;
     assert_eq!(state(&settings), ["update-due"]);
-    settings.images[0].allow_downgrade = false;
+    Arc::make_mut(&mut settings.images[0]).allow_downgrade = false;
     assert_eq!(state(&settings), ["held"]);
 }
 
