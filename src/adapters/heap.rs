@@ -1,8 +1,9 @@
 //! The system's allocator: set up to stay small, and told to give back what a round used. The only unsafe code here.
 
-/// By default glibc gives each thread a pool of its own, and what was freed stays resident in each of them. One pool
-/// that gives back what it does not need keeps half as much; whole figures are in tests/bench, with and without. Whoever
-/// sets `MALLOC_ARENA_MAX` decides by himself. To be called first, while the process has one thread.
+/// By default glibc gives each thread a pool of its own and keeps what was freed in all of them: with a push of 500
+/// commits, where the heap in use was 23 MiB, 46 stayed resident; with two pools that give back what they do not need it
+/// was 30, with one 28, at the same speed. Whoever sets `MALLOC_ARENA_MAX` decides by himself. To be called first, while
+/// the process has one thread.
 #[allow(unsafe_code)] // mallopt has no safe door
 #[cfg(all(target_os = "linux", target_env = "gnu"))]
 pub fn keep_small() {

@@ -162,7 +162,7 @@ pub struct Place {
     pub commit: String,
     /// The file.
     pub file: String,
-    /// What the commit says.
+    /// What the commit says of this Application.
     pub message: String,
     /// The change as a unified diff.
     pub diff: String,

@@ -152,7 +152,8 @@ struct Try {
     chain: Option<Chain>,
     /// Units whose values an earlier one writes (OWN-6): their index, and that of the earlier one.
     shared: Vec<(usize, usize)>,
-    /// What each commit of the chain says.
+    /// What is said of each of `changed`: its own commit's message, or its part of the one for all. All of that in the
+    /// events of each would be as much as the square of them.
     messages: Vec<String>,
     /// The advertised old id; `None` creates the branch.
     old: Option<CommitId>,
@@ -253,8 +254,7 @@ impl Push<'_> {
             }
             let files: Vec<(usize, Vec<String>)> =
                 commits.iter().map(|(index, files)| (*index, files.iter().map(|f| f.path.clone()).collect())).collect();
-            let commits = self.messages(commits, &attempt.shared);
-            let messages = commits.iter().map(|commit| commit.message.clone()).collect();
+            let (commits, messages) = self.messages(commits, &attempt.shared);
             match self.world.git.build(tip, commits).await {
                 Ok(chain) => return Ok(self.with_chain(Try { messages, ..attempt }, chain)),
                 Err(git::Error::Refused(refusal)) => {
@@ -328,7 +328,12 @@ impl Push<'_> {
     }
 
     /// One commit per Application, or one for all (GIT-8).
-    fn messages(&self, changed: Vec<(usize, Vec<FileChange>)>, shared: &[(usize, usize)]) -> Vec<NewCommit> {
+    /// Beside them what is said of each change.
+    fn messages(
+        &self,
+        changed: Vec<(usize, Vec<FileChange>)>,
+        shared: &[(usize, usize)],
+    ) -> (Vec<NewCommit>, Vec<String>) {
         let git = &self.world.settings.git;
         let author = Author { name: git.user.clone(), email: git.email.clone() };
         let at = Timestamp::now();
@@ -341,11 +346,15 @@ impl Push<'_> {
                 shared.iter().filter(|(_, earlier)| indexes.contains(earlier)).map(|(index, _)| unit(*index));
             message(template.as_deref(), &units, &credited.collect::<Vec<_>>(), sign_off)
         };
+        let said: Vec<String> = changed.iter().map(|(index, _)| message(&[*index])).collect();
         if git.commit_per == CommitPer::Application {
-            return changed
-                .into_iter()
-                .map(|(index, changes)| NewCommit { changes, message: message(&[index]), author: author.clone(), at })
-                .collect();
+            let commits = changed.into_iter().zip(&said).map(|((_, changes), message)| NewCommit {
+                changes,
+                message: message.clone(),
+                author: author.clone(),
+                at,
+            });
+            return (commits.collect(), said);
         }
         let indexes: Vec<usize> = changed.iter().map(|(index, _)| *index).collect();
         let message = message(&indexes);
@@ -358,7 +367,7 @@ impl Push<'_> {
             }
         }
         let changes = changes.into_values().collect();
-        vec![NewCommit { changes, message, author, at }]
+        (vec![NewCommit { changes, message, author, at }], said)
     }
 
     /// Announces the push, pushes, and settles what is known of it.
@@ -406,7 +415,7 @@ impl Push<'_> {
         let mut events = Vec::new();
         for (n, (index, diff, file)) in attempt.changed.iter().enumerate() {
             let commit = if per_app { chain.ids.get(n).copied().unwrap_or(chain.tip) } else { chain.tip };
-            let message = attempt.messages.get(if per_app { n } else { 0 });
+            let message = attempt.messages.get(n);
             let place = Place {
                 method: "git".to_owned(),
                 repository: self.remote.shown().to_owned(),

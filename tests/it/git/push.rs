@@ -368,6 +368,48 @@ async fn git_7_a_chain_ends_at_2000_commits() {
     repository.check();
 }
 
+#[tokio::test]
+async fn git_7_a_chain_is_one_pack_though_it_is_built_in_parts() {
+    const FILES: usize = 400;
+    let server = GitHttp::start("robot", "secret");
+    let repository = server.repository("config.git");
+    repository.git(&["config", "transfer.fsckObjects", "true"]);
+    let names: Vec<String> = (0..FILES).map(|n| format!("all/f{n:03}")).collect();
+    let files: Vec<(&str, &str)> = names.iter().map(|name| (name.as_str(), "1")).collect();
+    let first = repository.commit("main", "first", &files);
+    let bench = Bench::trusting(&server);
+    let remote = https(&server);
+    let tip = bench.tip(&remote, "main").await;
+    let before = bench.packs().len();
+    // Every file there and back again: blobs and folders of one part come again in others, the last one is the first.
+    let change = |name: &String, before: &str, after: &str| {
+        let (before, after) = (Some(before.into()), after.into());
+        let change = FileChange { path: name.clone(), before, after, executable: false };
+        new_commit(&format!("{name} {}", change.after.len()), vec![change])
+    };
+    let there = names.iter().map(|name| change(name, "1", "22"));
+    let back = names.iter().map(|name| change(name, "22", "1"));
+    let nothing = change(&names[0], "1", "1");
+    let commits: Vec<NewCommit> = std::iter::once(nothing.clone()).chain(there).chain(back).chain([nothing]).collect();
+    let chain = bench.git.build(&tip, commits).await.unwrap();
+    assert_eq!(chain.ids.len(), 2 * FILES + 2);
+    assert_eq!((chain.ids[0], chain.ids[2 * FILES]), (tip.id(), chain.ids[2 * FILES + 1]));
+    assert_eq!(bench.packs().len(), before + 1);
+    bench.git.push(&remote, "main", Some(tip.id()), &chain).await.unwrap();
+    let log = repository.log("main");
+    assert_eq!((log.len(), log.last()), (2 * FILES + 1, Some(&first)));
+    let tree = |revision: &str| repository.git(&["rev-parse", &format!("{revision}^{{tree}}")]);
+    assert_eq!(tree("main"), tree(&first));
+    assert_eq!(repository.read(&format!("main~{FILES}"), "all/f399"), "22");
+    repository.check();
+    // Deltas span the commits of a part: whole, the folders alone would weigh ten megabytes.
+    let pack = bench.packs().into_iter().map(|pack| std::fs::metadata(pack).unwrap().len()).max().unwrap();
+    assert!(pack < 600_000, "{pack} bytes");
+    // The mirror reads what it made.
+    let next = super::chain(&bench.git, &bench.tip(&remote, "main").await, &[("all/f000", "3")]).await;
+    assert_eq!(next.base, chain.tip);
+}
+
 fn hook(repository: &Repository, name: &str, script: &str) {
     let path = repository.path().join("hooks").join(name);
     std::fs::create_dir_all(path.parent().unwrap()).unwrap();
