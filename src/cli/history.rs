@@ -138,7 +138,7 @@ pub fn event_json(event: &Event) -> serde_json::Value {
     if let Some(place) = &event.place {
         json["commit"] = json!({
             "method": place.method, "repository": place.repository, "branch": place.branch, "sha": place.commit,
-            "file": place.file, "diff": place.diff,
+            "file": place.file, "message": place.message, "diff": place.diff,
         });
     }
     json

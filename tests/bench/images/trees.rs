@@ -76,7 +76,7 @@ async fn one(what: &str, fill: impl Fn(&Yard)) {
     let yard = Yard::new("trees").await;
     yard.applications(1, Layout::Flat).await;
     fill(&yard);
-    let house = yard.house(UNLIMITED, &["--interval=6s", "--loglevel=warn"]).await;
+    let house = yard.house(UNLIMITED, &["--interval=20s", "--loglevel=warn"]).await;
     let first = yard.first_round(&house).await;
     let mib = |field| house.memory_kib(field) as f64 / 1024.0;
     let cloned = (first.seconds, first.cpu, mib("VmHWM:"));
@@ -90,7 +90,12 @@ async fn one(what: &str, fill: impl Fn(&Yard)) {
         let tag = format!("1.0.{n}");
         yard.tag_all(&tag).await;
         let round = yard.round(&house).await;
-        assert_eq!(yard.repository.read("main", "apps/app-00000/values.yaml"), yard.values(&sample::name(0), &tag));
+        assert_eq!(
+            yard.repository.read("main", "apps/app-00000/values.yaml"),
+            yard.values(&sample::name(0), &tag),
+            "{}",
+            house.log()
+        );
         seconds += round.seconds;
         cpu += round.cpu;
         bytes += round.git_bytes();

@@ -164,7 +164,7 @@ async fn git_8_commit_per_push_is_one_commit_of_fifty_lines() {
     // Of the commit's message each event has its own Application's part: all of it in all of them would be its square.
     for event in &committed {
         let message = event["commit"]["message"].as_str().expect("a message");
-        let app = format!("{}/{}", event["namespace"].as_str().unwrap(), event["name"].as_str().unwrap());
+        let app = event["application"].as_str().expect("an Application");
         assert_eq!(message.matches("Lynceus-Application: ").count(), 1, "{message}");
         assert!(message.contains(&format!("Lynceus-Application: {app}\n")), "{message}");
     }
