@@ -205,19 +205,18 @@ impl Updater {
         self.known.insert(app.key.clone(), Known { print, version, group: group_of(&app) });
         let group = self.group(&app);
         self.sharing.set(&app, group.as_deref());
-        let Some(group) = group else {
-            // Settings that cannot be used are shown, though nothing is looked at (ANN-5).
-            let own = self.world.governs(&app);
-            self.books.forget(
-                &app.key,
-                if own { annotations::settings_with(&app, &self.world.settings.defaults).1 } else { Vec::new() },
-            );
-            return;
-        };
+        let Some(group) = group else { return self.leave(&app) };
         self.next.entry(group).or_insert_with(Instant::now);
         if self.complete {
             self.look_at(app.key.clone(), SETTLE);
         }
+    }
+
+    /// Nothing is looked at, but settings that cannot be used are shown (ANN-5).
+    fn leave(&self, app: &Application) {
+        let own = self.world.governs(app);
+        let problems = own.then(|| annotations::settings_with(app, &self.world.settings.defaults).1);
+        self.books.forget(&app.key, problems.unwrap_or_default());
     }
 
     /// Which rounds an Application belongs to, if this half governs it at all (TEN-1).
@@ -280,7 +279,7 @@ impl Updater {
             let group = self.group(&app);
             self.sharing.set(&app, group.as_deref());
             let Some(group) = group else {
-                self.books.forget(&app.key, Vec::new());
+                self.leave(&app);
                 continue;
             };
             alive.insert(group.clone());

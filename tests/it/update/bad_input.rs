@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::stage::{ARGO, PREFIX, Stage, repository_secret};
+use super::stage::{ARGO, PREFIX, Stage, UPDATER, repository_secret};
 use crate::support::control_plane::Ns;
 use crate::support::house::House;
 use crate::support::wait_for;
@@ -91,6 +91,16 @@ async fn inv_5_section_3_section_10_section_14_broken_annotations_secrets_and_fi
         assert_eq!(&found, code, "{name}: {text}");
         assert!(words.iter().all(|word| text.contains(word)), "{name}: {text}");
     }
+    // An ImageUpdater object takes them all away; when it goes, all is said again, also of what is not looked at.
+    let object = json!({
+        "apiVersion": UPDATER, "kind": "ImageUpdater", "metadata": { "name": "passing" },
+        "spec": { "applicationRefs": [{ "namePattern": "nobody-*", "useAnnotations": true }] },
+    });
+    ns.apply_json(object).await;
+    let problems = |s: &Value| s["problems"].as_array().map(Vec::len);
+    house.until("all are left alone", |s| s["applications"]["governed"] == 0 && problems(s) == Some(0)).await;
+    ns.delete(UPDATER, "ImageUpdater", "passing").await;
+    house.until("all is said again", |s| problems(s) == Some(table.len())).await;
     // Corrected, and taken up without being asked.
     stage.repository.commit("main", "mended", &[("apps/syntax/values.yaml", &stage.values("syntax", "1.0.0"))]);
     ns.apply_json(stage.helm_app("boolean", "~1.0")).await;
@@ -103,7 +113,7 @@ async fn inv_5_section_3_section_10_section_14_broken_annotations_secrets_and_fi
         })
         .await;
     }
-    house.until("both problems go", |s| s["problems"].as_array().map(Vec::len) == Some(table.len() - 2)).await;
+    house.until("both problems go", |s| problems(s) == Some(table.len() - 2)).await;
     assert_eq!(house.stop().await, 0);
 }
 

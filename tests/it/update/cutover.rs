@@ -6,12 +6,10 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::stage::{ARGO, Stage, application, repository_secret};
+use super::stage::{ARGO, Stage, UPDATER, application, repository_secret};
 use crate::support::control_plane::{ControlPlane, Ns};
 use crate::support::house::{House, Ran};
 use crate::support::wait_for;
-
-const UPDATER: &str = "argocd-image-updater.argoproj.io/v1alpha1";
 
 /// An override file, byte for byte as Argo CD Image Updater writes it.
 fn written_by_upstream(stage: &Stage, name: &str, tag: &str) -> String {

@@ -5,12 +5,10 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::stage::{ARGO, Stage};
+use super::stage::{ARGO, Stage, UPDATER};
 use crate::support::control_plane::{ControlPlane, Ns};
 use crate::support::house::House;
 use crate::support::wait_for;
-
-const UPDATER: &str = "argocd-image-updater.argoproj.io/v1alpha1";
 
 fn updater(name: &str, refs: Value) -> Value {
     json!({

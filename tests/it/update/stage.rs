@@ -10,6 +10,10 @@ use crate::support::real::{Access, GitHttp, Image, Registry, Repository};
 /// Version and prefix of Applications.
 pub const ARGO: &str = "argoproj.io/v1alpha1";
 
+/// Version and prefix of ImageUpdater objects.
+#[allow(dead_code)] // the benchmarks share this file
+pub const UPDATER: &str = "argocd-image-updater.argoproj.io/v1alpha1";
+
 /// Every annotation's prefix.
 pub const PREFIX: &str = "argocd-image-updater.argoproj.io/";
 
