@@ -22,9 +22,10 @@ pub const MOST_COMMITS: usize = 2_000;
 /// commits in a single folder of 2,000 weighs two thirds of this.
 const MOST_CHAIN_BYTES: usize = 256 << 20;
 
-/// What is built stands in memory until there is as much as this, of at least as many commits: then it is packed. Each
-/// part of a pack holds its folders whole once, whatever the number of commits that change an entry in them.
-const PART: (usize, usize) = (512 << 10, 50);
+/// What is built stands in memory until it is as many bytes as this, and at least as many commits: then it is packed.
+/// Each part of a pack holds its folders whole once, whatever the number of commits that change an entry in them.
+const PART_BYTES: usize = 512 << 10;
+const PART_COMMITS: usize = 50;
 
 /// Who a commit is by; author and committer are the same (CMT-2).
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -100,7 +101,7 @@ pub(super) fn build(
         }
         tip = add(turn, repository, &mut trees, tip, commit)?;
         ids.push(tip);
-        if trees.held > PART.0 && ids.len() - packed >= PART.1 {
+        if trees.held > PART_BYTES && ids.len() - packed >= PART_COMMITS {
             let part = |pack: &mut Pack| -> Result<(), git2::Error> {
                 pack.add(repository, &made(&ids[packed..]), &trees.written)?;
                 // The next commit looks for its parent.
